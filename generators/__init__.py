@@ -1,0 +1,1 @@
+"""Adapters: a network becomes a few verbs over blocks of rows."""

@@ -1,0 +1,17 @@
+"""The generators that come with Winnow, by name."""
+
+from search.plugins import Registry
+
+GENERATORS = Registry(
+    "model",
+    "winnow.generators",
+    {
+        "toy/gaussian_mixture": "generators.gaussian_mixture:gaussian_mixture",
+        "toy/bits": "generators.toy:bits",
+        "toy/markov": "generators.toy:markov",
+        "toy/noop": "generators.toy:noop",
+        "digits": "generators.digits:digits",
+        "digits-early": "generators.digits:digits_early",
+        "digits-unconditional": "generators.digits:digits_unconditional",
+    },
+)

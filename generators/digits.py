@@ -1,0 +1,148 @@
+"""Class-conditional diffusion over 28x28 handwritten digits, small enough to run anywhere."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from generators.diffusion import Diffusion, Model, Network
+from search.plugins import plugin
+from search.ports import Floats, Generator, Item, ModelConfig
+
+NULL_CLASS = 10
+WEIGHTS = Path(__file__).parent / "weights"
+CLASSES = tuple("0123456789")
+
+Precision = Literal["float32", "bfloat16"]
+
+
+class Sampler(ModelConfig):
+    """How the digits network is sampled."""
+
+    steps: int = Field(10, ge=1, le=1000, description="Denoising steps; each costs one evaluation, two when guided.")
+    eta: float = Field(0.0, ge=0, le=1, description="Noise of each step: 0 deterministic (DDIM), 1 ancestral.")
+    dtype: Precision = Field("float32", description="Precision of the network's layers; latents stay float32.")
+
+    @property
+    def evaluations(self) -> int:
+        """One a step."""
+        return self.steps
+
+
+class DigitsUnconditional(Sampler):
+    """A digit of any class: the prompt is not told to the network."""
+
+
+class Digits(Sampler):
+    """A digit of the class that the prompt names."""
+
+    guidance: float = Field(1.0, ge=0, le=20, description="Classifier-free guidance; 1 is none and costs half.")
+
+    @property
+    def evaluations(self) -> int:
+        """One a step; a guided step takes two."""
+        return self.steps * (1 if self.guidance == 1 else 2)
+
+    def check(self, item: Item) -> None:
+        """Raise ValueError unless the prompt is one digit."""
+        if item.prompt not in CLASSES:
+            raise ValueError(f"the prompt must be one digit, {', '.join(CLASSES)}, not {item.prompt[:50]!r}")
+
+
+@plugin(version="1", offers=("preview", "stochastic_step"))
+def digits(config: Digits) -> Generator:
+    """The fully trained network, asked for the prompt's digit."""
+    return Diffusion(model("digits", config.dtype), _class, config.steps, config.eta, config.guidance)
+
+
+@plugin(version="1", offers=("preview", "stochastic_step"))
+def digits_early(config: Digits) -> Generator:
+    """An early checkpoint of the same training: about one image in four is not the asked digit."""
+    return Diffusion(model("digits-early", config.dtype), _class, config.steps, config.eta, config.guidance)
+
+
+@plugin(version="1", offers=("preview", "stochastic_step"))
+def digits_unconditional(config: DigitsUnconditional) -> Generator:
+    """The fully trained network without a class: only a verifier can find the asked digit."""
+    return Diffusion(model("digits", config.dtype), lambda item: NULL_CLASS, config.steps, config.eta)
+
+
+def _class(item: Item) -> int:
+    return CLASSES.index(item.prompt)
+
+
+def network() -> Any:
+    """UNet over pixel-unshuffled digits: [n, 4, 14, 14] + timestep + class (10 = null) -> v, same shape."""
+    from diffusers.models.unets.unet_2d import UNet2DModel
+
+    return UNet2DModel(
+        sample_size=14,
+        in_channels=4,
+        out_channels=4,
+        layers_per_block=1,
+        block_out_channels=(48, 96),
+        down_block_types=("DownBlock2D", "AttnDownBlock2D"),
+        up_block_types=("AttnUpBlock2D", "UpBlock2D"),
+        norm_num_groups=16,
+        attention_head_dim=24,
+        num_class_embeds=11,
+        dropout=0.15,
+    )
+
+
+def model(weights: str, dtype: Precision = "float32") -> Model:
+    """The network with `weights/WEIGHTS.safetensors` (elsewhere when WEIGHTS is a whole path). Loads nothing yet."""
+    return Model(
+        name=f"{weights} {dtype}",
+        network=_network(weights, dtype),
+        kind="v",
+        shape=(4, 14, 14),
+        signal=squared_cosine(),
+        null=NULL_CLASS,
+        decode=images,
+        device=device,
+    )
+
+
+def squared_cosine(levels: int = 1000) -> Floats:
+    """Cumulative alpha of the schedule `squaredcos_cap_v2` (Nichol & Dhariwal 2021, eq. 17), float64 [levels]."""
+    f = np.cos((np.arange(levels + 1) / levels + 0.008) / 1.008 * np.pi / 2) ** 2
+    return np.cumprod(1 - np.minimum(1 - f[1:] / f[:-1], 0.999), dtype=np.float64)
+
+
+def images(latents: Any) -> list[Any]:
+    """Latents, float32 [n, 4, 14, 14] in -1..1, as images, uint8 [28, 28]: undoes torch's pixel_unshuffle by 2."""
+    pixels = latents.reshape(-1, 2, 2, 14, 14).transpose(0, 3, 1, 4, 2).reshape(-1, 28, 28)
+    return list(np.rint(np.clip((pixels + 1) * 127.5, 0, 255)).astype(np.uint8))
+
+
+def _network(weights: str, dtype: Precision) -> Network:
+    """The network as a function that loads its weights when first called."""
+
+    def evaluate(x: Any, level: Any, label: Any) -> Any:
+        import torch
+
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=dtype == "bfloat16"):
+            return loaded(weights)(x, level, class_labels=label).sample.float()
+
+    return evaluate
+
+
+@cache
+def loaded(weights: str) -> Any:
+    """The network with its weights, once per process, in evaluation mode on the process's device."""
+    from safetensors.torch import load
+
+    net = network()
+    net.load_state_dict(load((WEIGHTS / f"{weights}.safetensors").read_bytes()))
+    return net.float().eval().requires_grad_(False).to(device())
+
+
+@cache
+def device() -> str:
+    """Where the network lives in this process."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,0 +1,204 @@
+"""Generators whose law is known exactly, so that a search over them can be checked against closed forms.
+
+Every step draws from the exact reverse kernel: finished answers are exact draws for any number of steps, and whatever
+error a search shows is its own. All is float64 numpy, and no row depends on another, bit for bit.
+"""
+
+import math
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from search.keys import START, Words, uniforms
+from search.plugins import plugin
+from search.ports import Floats, Generator, Ints, Item, Many, ModelConfig, Rows
+
+MASK = -1
+
+
+class Bits(ModelConfig):
+    """A string of independent bits."""
+
+    length: int = Field(3, ge=1, le=4096, description="Bits, and steps.")
+    q: float = Field(0.3, ge=0, le=1, description="Probability of a one.")
+
+    @property
+    def evaluations(self) -> int:
+        """One a bit."""
+        return self.length
+
+
+class Markov(ModelConfig):
+    """A string of a Markov chain with symbols 0, 1, ..., one step each."""
+
+    initial: Many[float] = Field((0.5, 0.3, 0.2), min_length=1, max_length=256, description="First symbol; sum 1.")
+    transition: Many[Many[float]] = Field(
+        ((0.6, 0.3, 0.1), (0.2, 0.5, 0.3), (0.3, 0.3, 0.4)),
+        description="Row i: probabilities of the symbol after i; each sums to 1.",
+    )
+    length: int = Field(6, ge=1, le=4096, description="Symbols, and steps.")
+
+    @property
+    def evaluations(self) -> int:
+        """One a symbol."""
+        return self.length
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        distribution("initial", self.initial)
+        symbols = len(self.initial)
+        if len(self.transition) != symbols:
+            raise ValueError(f"transition must have one row for each of {symbols} symbols, not {len(self.transition)}")
+        for i, row in enumerate(self.transition):
+            if len(row) != symbols:
+                raise ValueError(f"transition[{i}] must have one value for each of {symbols} symbols, not {len(row)}")
+            distribution(f"transition[{i}]", row)
+        return self
+
+
+class Noop(ModelConfig):
+    """Answers that cost nothing."""
+
+
+@plugin(version="1", offers=("preview", "stochastic_step"))
+def bits(config: Bits) -> Generator:
+    """Masked diffusion over independent bits; answers are lists of 0 and 1."""
+    return MaskedBits(config)
+
+
+@plugin(version="1", offers=("preview", "stochastic_step"))
+def markov(config: Markov) -> Generator:
+    """A language model small enough to enumerate; answers are lists of symbols."""
+    return Chain(config)
+
+
+@plugin(version="1", offers=("preview",))
+def noop(config: Noop) -> Generator:
+    """One uniform number in one step that does nothing: what remains is the cost of the service itself."""
+    return Uniform(config)
+
+
+@dataclass(frozen=True)
+class Toy:
+    """What all toys share."""
+
+    config: Any
+    price = 1
+
+    @property
+    def batch_key(self) -> Hashable:
+        """Equal configurations share calls."""
+        return (type(self).__name__, self.config.model_dump_json())
+
+
+@dataclass(frozen=True)
+class MaskedBits(Toy):
+    """All masked at first; a masked bit is revealed in step t of T with probability 1 / (T - t), t from 0."""
+
+    config: Bits
+
+    @property
+    def steps(self) -> int:
+        """One for each bit on average."""
+        return self.config.length
+
+    def start(self, items: Sequence[Item], keys: Words) -> Rows:
+        """All masked."""
+        return Rows.fresh(keys, {"bits": np.full((len(keys), self.config.length), MASK, np.int8)})
+
+    def advance(self, rows: Rows) -> Rows:
+        """Reveal some bits: each is 1 with probability q whatever the others are."""
+        old, length = rows.columns["bits"], self.config.length
+        u = uniforms(rows.keys, rows.step, 2 * length)
+        revealed = (old == MASK) & (u[:, :length] * (length - rows.step)[:, None] < 1)
+        new = np.where(revealed, u[:, length:] < self.config.q, old).astype(np.int8)
+        return rows.moved(rows.step + 1 >= length, {"bits": new})
+
+    def preview(self, rows: Rows) -> list[Any]:
+        """Masked bits filled with the likelier value."""
+        old = rows.columns["bits"]
+        return np.where(old == MASK, int(self.config.q > 0.5), old).tolist()
+
+    def finish(self, rows: Rows) -> list[Any]:
+        """The bits."""
+        return rows.columns["bits"].tolist()
+
+
+@dataclass(frozen=True)
+class Chain(Toy):
+    """One symbol a step."""
+
+    config: Markov
+
+    @property
+    def steps(self) -> int:
+        """One for each symbol."""
+        return self.config.length
+
+    @cached_property
+    def _next(self) -> Floats:
+        """Probabilities of the next symbol after 0, 1, ... and, last row, of the first: [symbols + 1, symbols]."""
+        table = np.array([*self.config.transition, self.config.initial])
+        return table / table.sum(1, keepdims=True)
+
+    def start(self, items: Sequence[Item], keys: Words) -> Rows:
+        """The empty prefix."""
+        n = len(keys)
+        return Rows.fresh(keys, {"text": np.full((n, self.config.length), MASK, np.int64), "last": np.full(n, MASK)})
+
+    def advance(self, rows: Rows) -> Rows:
+        """Append a symbol."""
+        u = uniforms(rows.keys, rows.step, 1)[:, 0]
+        last = draw(self._next[rows.columns["last"]], u)  # index -1, no symbol yet, is the row of the first
+        text = rows.columns["text"].copy()
+        text[np.arange(len(rows)), rows.step] = last
+        return rows.moved(rows.step + 1 >= self.config.length, {"text": text, "last": last})
+
+    def preview(self, rows: Rows) -> list[Any]:
+        """The string so far."""
+        return [text[:step] for text, step in zip(self.finish(rows), rows.step.tolist(), strict=True)]
+
+    def finish(self, rows: Rows) -> list[Any]:
+        """The strings."""
+        return rows.columns["text"].tolist()
+
+
+@dataclass(frozen=True)
+class Uniform(Toy):
+    """The start is the answer."""
+
+    config: Noop
+    steps = 1
+
+    def start(self, items: Sequence[Item], keys: Words) -> Rows:
+        """The answers."""
+        return Rows.fresh(keys, {"u": uniforms(keys, START, 1)[:, 0]})
+
+    def advance(self, rows: Rows) -> Rows:
+        """Nothing."""
+        return rows.moved(np.ones(len(rows), bool), {})
+
+    def preview(self, rows: Rows) -> list[Any]:
+        """The answers."""
+        return self.finish(rows)
+
+    def finish(self, rows: Rows) -> list[Any]:
+        """The numbers, uniform in (0, 1)."""
+        return rows.columns["u"].tolist()
+
+
+def distribution(name: str, values: Sequence[float]) -> None:
+    """Raise ValueError unless `values` are probabilities that sum to 1 within 1e-6."""
+    if min(values) < 0:
+        raise ValueError(f"{name} must not be negative, but has {min(values)}")
+    if abs(math.fsum(values) - 1) > 1e-6:
+        raise ValueError(f"{name} must sum to 1, not {math.fsum(values):.9g}")
+
+
+def draw(p: Floats, u: Floats) -> Ints:
+    """One index for each row of p [n, k] by inversion of its cumulative sum at u [n]."""
+    return (np.cumsum(p, axis=1)[:, :-1] < u[:, None]).sum(1)

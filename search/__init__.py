@@ -1,0 +1,1 @@
+"""The search engine: numpy and pydantic only. Networks, queues and databases live above it."""

@@ -1,0 +1,121 @@
+"""Whatever is waiting when the device falls free is the next batch: no timer, no minimum size."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence, Sized
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any, Generic, NamedTuple, TypeVar
+
+Q = TypeVar("Q", bound=Sized)
+R = TypeVar("R")
+
+
+class OutOfMemory(RuntimeError):
+    """One question alone does not fit the device."""
+
+
+class _Waiting(NamedTuple, Generic[Q, R]):
+    question: Q
+    future: asyncio.Future[R]
+
+
+@dataclass
+class Filled:
+    """Running counts of a batcher: network calls, rows in them, and the most rows that a call may hold."""
+
+    calls: int = 0
+    rows: int = 0
+    limit: int = 1
+
+
+class Batcher(Generic[Q, R]):
+    """Awaiting `batcher(question)` runs `call` on it together with all the questions that wait beside it.
+
+    call: plain function, many questions in, as many results out; runs in `executor` (one thread for a device).
+    limit: most rows (`len` of a question, at least 1) in one call. Questions are taken in order of arrival.
+    A call that raises fails only its own questions: several are then tried one by one.
+    """
+
+    def __init__(self, call: Callable[[Sequence[Q]], Sequence[R]], limit: int, executor: Executor | None = None):
+        self._call, self._executor = call, executor
+        self._waiting: deque[_Waiting[Q, R]] = deque()
+        self._runner: asyncio.Task[None] | None = None
+        self.filled = Filled(limit=limit)
+
+    def __call__(self, question: Q) -> Awaitable[R]:
+        future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(question, future))
+        if self._runner is None or self._runner.done():
+            self._runner = asyncio.create_task(self._drain())
+        return future
+
+    async def _drain(self) -> None:
+        await asyncio.sleep(0)  # whoever is ready in this turn of the loop joins the first batch too
+        while batch := self._next():
+            await self._answer(batch)
+            await asyncio.sleep(0)  # the searches just answered ask their next question before the next batch is cut
+
+    def _next(self) -> list[_Waiting[Q, R]]:
+        batch: list[_Waiting[Q, R]] = []
+        rows = 0
+        while self._waiting:
+            size = max(1, len(self._waiting[0].question))
+            if batch and rows + size > self.filled.limit:
+                break
+            one = self._waiting.popleft()
+            if not one.future.cancelled():
+                batch.append(one)
+                rows += size
+        return batch
+
+    async def _answer(self, batch: list[_Waiting[Q, R]]) -> None:
+        questions = [one.question for one in batch]
+        self.filled.calls += 1
+        self.filled.rows += sum(map(len, questions))
+        try:
+            results = await asyncio.get_running_loop().run_in_executor(self._executor, self._call, questions)
+            if len(results) != len(questions):
+                raise ValueError(f"{self._call} answered {len(results)} of {len(questions)} questions")
+        except Exception as error:
+            await self._failed(batch, error)
+            return
+        for one, result in zip(batch, results, strict=True):
+            if not one.future.done():
+                one.future.set_result(result)
+
+    async def _failed(self, batch: list[_Waiting[Q, R]], error: Exception) -> None:
+        memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+        if len(batch) > 1:
+            if memory:
+                self.filled.limit = max(1, self.filled.limit // 2)
+            half = len(batch) // 2 if memory else 1
+            for i in range(0, len(batch), half):
+                await self._answer(batch[i : i + half])
+        elif not batch[0].future.done():
+            batch[0].future.set_exception(OutOfMemory(str(error)) if memory else error)
+
+
+def best_limit(call: Callable[[Any], Any], rows: Callable[[int], Any], most: int, longest: float = 0.5) -> int:
+    """Best batch size of `call`, measured: double until time per row stops falling by 5 %, twice in a row.
+
+    rows(n): a question of n rows. longest: seconds after which a single call is long enough. The answer is the
+    smallest size within 5 % of the best time per row, so that batches stay short where larger ones gain nothing.
+    """
+    each: dict[int, float] = {}
+    size = 1
+    while size <= most:
+        question = rows(size)
+        seconds: list[float] = []
+        for _ in range(3):
+            started = perf_counter()
+            call(question)
+            seconds.append(perf_counter() - started)
+        each[size] = min(seconds) / size
+        before = [each[s] for s in each if s <= size // 4]
+        flat = before and min(each[size], each[size // 2]) > 0.95 * min(before)
+        if flat or min(seconds) > longest:
+            break
+        size *= 2
+    return min(s for s in each if each[s] <= 1.05 * min(each.values()))

@@ -1,0 +1,5 @@
+"""Search methods: one paper, one file. A method is an async generator over what it can resume from."""
+
+from search.plugins import Registry
+
+METHODS = Registry("method", "winnow.methods", {"best_of_n": "search.methods.best_of_n:best_of_n"})

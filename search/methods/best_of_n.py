@@ -1,0 +1,56 @@
+"""Repeated sampling (Brown et al. 2024, "Large Language Monkeys", arXiv 2407.21787)."""
+
+from collections.abc import AsyncGenerator
+from typing import Literal
+
+from pydantic import Field
+
+from search.plugins import plugin
+from search.population import Population
+from search.ports import MethodConfig, Task, Tools
+
+Select = Literal["verifier", "majority", "first_pass"]
+
+
+class BestOfN(MethodConfig):
+    """n independent answers for each item."""
+
+    n: int = Field(16, ge=1, le=1_000_000, description="Answers drawn for each item.")
+    select: Select = Field(
+        "verifier",
+        description="verifier: highest score; majority: most frequent canonical answer; "
+        "first_pass: draw in rounds of 1, 1, 2, 4, ... until every verifier passes one.",
+    )
+
+    @property
+    def samples(self) -> int:
+        """Answers for each item."""
+        return self.n
+
+    @property
+    def divisible(self) -> bool:
+        """Whether samples may be drawn in any order and place; stopping at the first pass needs the ones before."""
+        return self.select != "first_pass"
+
+    def round(self, drawn: int, count: int) -> int:
+        """How many to draw next, of `count` in all."""
+        return min(max(1, drawn), count - drawn) if self.select == "first_pass" else count - drawn
+
+
+@plugin(version="1")
+async def best_of_n(
+    task: Task, tools: Tools, config: BestOfN, resume: Population | None = None
+) -> AsyncGenerator[Population]:
+    """Draw `task.count` answers, or until one passes; every answer is judged once."""
+    pool = resume or Population.of(await tools.start(0, config.round(0, task.count)))
+    while True:
+        while not pool.rows.done.all():
+            yield pool
+            pool = pool.moved(await tools.advance(pool.rows))
+        if not pool.idle:
+            pool = pool.judged(await tools.judge(pool.rows[len(pool.verdicts) :]))
+        yield pool
+        found = config.select == "first_pass" and pool.verdicts.passed.any()
+        if found or len(pool) >= task.count:
+            return
+        pool = pool.joined(await tools.start(len(pool), config.round(len(pool), task.count)))

@@ -1,0 +1,251 @@
+"""What travels through a search, and the protocols of the two kinds of plug-in.
+
+A *row* is one trajectory in progress. Rows are plain numpy on this side of the port: a generator moves them to its
+device and back inside one batched call, so that rows of different jobs meet in it and checkpoints need no framework.
+"""
+
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, NamedTuple, Protocol, Self, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from search.keys import Words, fork
+
+T = TypeVar("T")
+Many = Annotated[tuple[T, ...], Field(strict=False)]
+"""An immutable list: a JSON array in, a tuple inside."""
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+
+class Frozen(BaseModel):
+    """Base of every value that crosses a process: immutable, strict, no unknown fields, no NaN."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Item(Frozen):
+    """One prompt or problem of a job."""
+
+    id: str = Field(default="", max_length=200, description="Unique in its job; the position when left out.")
+    prompt: str = Field(default="", max_length=100_000, description="What the model is asked.")
+    target: JsonValue = Field(default=None, description="What verifiers and graders compare with.")
+
+
+class Config(Frozen):
+    """Base of a plug-in's configuration. Its JSON schema is served by the catalog."""
+
+    def check(self, item: Item) -> None:
+        """Raise ValueError, naming the value and what would have been right, when `item` cannot be used."""
+
+
+class ModelConfig(Config):
+    """Base of a generator's configuration: known before the network is loaded."""
+
+    @property
+    def evaluations(self) -> int:
+        """Network evaluations that one sample costs, at most."""
+        return 1
+
+
+class MethodConfig(Config):
+    """Base of a search method's configuration: how much it draws for one item, and whether that may be divided."""
+
+    @property
+    def samples(self) -> int:
+        """Answers for each item, at most."""
+        raise NotImplementedError
+
+    @property
+    def divisible(self) -> bool:
+        """Whether any range of an item's samples is a search of its own."""
+        return False
+
+
+@dataclass(frozen=True)
+class Task:
+    """Samples `first` to `first + count - 1` of one item. `seed`, item and sample decide every random number."""
+
+    item: Item
+    seed: int
+    first: int
+    count: int
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """A block of trajectories in progress: every array has the rows as its first axis.
+
+    keys: uint32 [n, 2], names all noise that a row will ever draw. step: steps taken. done: nothing left to advance.
+    spent: evaluations used so far. columns: the generator's own state, opaque to methods.
+    """
+
+    keys: Words
+    step: Ints
+    done: Bools
+    spent: Ints
+    columns: Mapping[str, NDArray[Any]]
+
+    @classmethod
+    def fresh(cls, keys: Words, columns: Mapping[str, NDArray[Any]]) -> Self:
+        """Rows at step 0."""
+        n = len(keys)
+        return cls(keys, np.zeros(n, np.int64), np.zeros(n, bool), np.zeros(n, np.int64), columns)
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __getitem__(self, index: slice | NDArray[Any]) -> Self:
+        columns = {name: column[index] for name, column in self.columns.items()}
+        return replace(
+            self,
+            keys=self.keys[index],
+            step=self.step[index],
+            done=self.done[index],
+            spent=self.spent[index],
+            columns=columns,
+        )
+
+    def fork(self, ancestors: NDArray[Any]) -> Self:
+        """Children of the rows `ancestors` (int [m]); each gets a key of its own, and so a future of its own."""
+        return replace(self[ancestors], keys=fork(self.keys, ancestors))
+
+    def moved(self, done: Bools, columns: Mapping[str, NDArray[Any]]) -> Self:
+        """One step later, with new state."""
+        return replace(self, step=self.step + 1, done=done, columns={**self.columns, **columns})
+
+    def updated(self, index: NDArray[Any], block: "Rows") -> Self:
+        """A copy in which the rows `index` are those of `block`."""
+
+        def put(old: NDArray[Any], new: NDArray[Any]) -> NDArray[Any]:
+            out = old.copy()
+            out[index] = new
+            return out
+
+        return replace(
+            self,
+            keys=put(self.keys, block.keys),
+            step=put(self.step, block.step),
+            done=put(self.done, block.done),
+            spent=put(self.spent, block.spent),
+            columns={name: put(self.columns[name], block.columns[name]) for name in self.columns},
+        )
+
+    @classmethod
+    def join(cls, blocks: Sequence["Rows"]) -> "Rows":
+        """One block of all rows, in order. Raises ValueError for no blocks."""
+        if len(blocks) == 1:
+            return blocks[0]
+        if not blocks:
+            raise ValueError("cannot join no blocks of rows")
+        return cls(
+            np.concatenate([b.keys for b in blocks]),
+            np.concatenate([b.step for b in blocks]),
+            np.concatenate([b.done for b in blocks]),
+            np.concatenate([b.spent for b in blocks]),
+            {name: np.concatenate([b.columns[name] for b in blocks]) for name in blocks[0].columns},
+        )
+
+
+class Answer(NamedTuple):
+    """What a verifier sees: a finished (or previewed) answer and the item it answers."""
+
+    value: Any
+    item: Item
+
+
+class Score(NamedTuple):
+    """A verdict. `value` None is *unscored*, with the reason: an error is a record, never a score."""
+
+    value: float | None
+    passed: bool | None = None
+    reason: str | None = None
+    canonical: str | None = None
+    """The answer in the form in which it votes; None never votes."""
+
+
+def unscored(reason: str) -> Score:
+    """No verdict, and why."""
+    return Score(None, None, reason)
+
+
+class Generator(Protocol):
+    """A network as a few verbs over blocks of rows. `many in, as many out`: the engine batches rows of all live jobs.
+
+    `batch_key`: rows of generators with equal keys may share a call; `advance`, `preview` and `finish` must then depend
+    on the rows alone. `steps`: the most steps that a row takes. `price`: evaluations that one step of one row costs.
+    """
+
+    @property
+    def batch_key(self) -> Hashable: ...
+    @property
+    def steps(self) -> int: ...
+    @property
+    def price(self) -> int: ...
+
+    def start(self, items: Sequence[Item], keys: Words) -> Rows:
+        """Noise, or the prefix: one row for each item and key (uint32 [n, 2])."""
+        ...
+
+    def advance(self, rows: Rows) -> Rows:
+        """One step of every row (none is done)."""
+        ...
+
+    def preview(self, rows: Rows) -> list[Any]:
+        """Best guess of each row's finished answer, from what its last evaluation already gave."""
+        ...
+
+    def finish(self, rows: Rows) -> list[Any]:
+        """The answers of rows that are done: a JSON value, or an image as uint8 [h, w] or [h, w, 3]."""
+        ...
+
+
+Verifier = Callable[[Sequence[Answer]], Sequence[Score]] | Callable[[Sequence[Answer]], Awaitable[Sequence[Score]]]
+"""Answers in, as many scores out; plain functions are batched by the engine and run in a thread."""
+
+
+@dataclass(frozen=True, eq=False)
+class Verdicts:
+    """Finished answers of some rows and, for each judge by its label, their scores and the seconds that they took."""
+
+    answers: Sequence[Any] = ()
+    scores: Mapping[str, Sequence[Score]] = field(default_factory=dict[str, Sequence[Score]])
+    seconds: Mapping[str, float] = field(default_factory=dict[str, float])
+
+    def __len__(self) -> int:
+        return len(self.answers)
+
+    @property
+    def passed(self) -> Bools:
+        """Which answers every judge passed: bool [n]."""
+        verdicts = [[score.passed is True for score in scores] for scores in self.scores.values()]
+        return np.all(verdicts, axis=0) if verdicts else np.zeros(len(self), bool)
+
+    def joined(self, more: "Verdicts") -> "Verdicts":
+        """These answers and then those."""
+        return Verdicts(
+            [*self.answers, *more.answers],
+            {name: [*self.scores.get(name, ()), *scores] for name, scores in more.scores.items()},
+            {name: self.seconds.get(name, 0.0) + seconds for name, seconds in more.seconds.items()},
+        )
+
+
+class Tools(Protocol):
+    """What a method may do. Awaiting shares work with every other live search; a budget may refuse: BudgetSpent."""
+
+    async def start(self, first: int, count: int) -> Rows:
+        """The task's rows from its `first`-th on, at most `count`: fewer when the budget affords fewer."""
+        ...
+
+    async def advance(self, rows: Rows) -> Rows:
+        """One step of every row that is not done; done rows pass through free."""
+        ...
+
+    async def judge(self, rows: Rows) -> Verdicts:
+        """Finish done rows and have every verifier score them."""
+        ...

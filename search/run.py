@@ -1,0 +1,215 @@
+"""One engine a device: all live searches meet in its batches; `run` drives one search to its end."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from inspect import iscoroutinefunction
+from itertools import pairwise
+from math import isfinite
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+
+from search import keys
+from search.batching import Batcher, Filled, best_limit
+from search.metering import BudgetSpent, Metered, Spent
+from search.plugins import Place
+from search.population import Population
+from search.ports import Answer, Generator, Item, Rows, Score, Task, Tools, Verdicts, Verifier, unscored
+
+Plain = Callable[[Sequence[Answer]], Sequence[Score]]
+Awaited = Callable[[Sequence[Answer]], Awaitable[Sequence[Score]]]
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A verifier as the engine holds it. key: verifiers with equal keys share calls. place: where a plain one runs.
+
+    threshold: when given, an answer passes if its value is at least this, whatever the verifier says.
+    """
+
+    label: str
+    key: Hashable
+    verifier: Verifier
+    place: Place = "thread"
+    threshold: float | None = None
+
+    def ruled(self, scores: Sequence[Score]) -> Sequence[Score]:
+        """Scores under the judge's own threshold."""
+        if (least := self.threshold) is None:
+            return scores
+        return [s if s.value is None else s._replace(passed=s.value >= least) for s in scores]
+
+
+class Scored(NamedTuple):
+    """One question's scores and its share of the call's seconds."""
+
+    scores: Sequence[Score]
+    seconds: float
+
+
+def scored(verifier: Plain, answers: Sequence[Answer]) -> list[Score]:
+    """Scores of a plain verifier; whatever it raises or returns amiss is a reason on the answers concerned alone."""
+    try:
+        scores = [plain(score) for score in verifier(answers)]
+        if len(scores) != len(answers):
+            raise ValueError(f"the verifier returned {len(scores)} scores for {len(answers)} answers")
+        return scores
+    except Exception as error:
+        if len(answers) > 1:
+            return [scored(verifier, [answer])[0] for answer in answers]
+        return [unscored(f"{type(error).__name__}: {error}"[:500])]
+
+
+def plain(score: Score) -> Score:
+    """The score in Python's own types, or unscored where its value is not a finite number."""
+    value, passed, reason, canonical = score
+    if value is None:
+        return unscored(reason or "the verifier gave no value and no reason")
+    if not isfinite(value):
+        return unscored(f"the verifier's value {value} is not a finite number")
+    return Score(float(value), None if passed is None else bool(passed), reason, canonical)
+
+
+@dataclass
+class Engine:
+    """The batchers of one device. Calls of plain plug-ins that use the device run one after the other in one thread."""
+
+    device: Executor = field(default_factory=lambda: ThreadPoolExecutor(1, "device"))
+    threads: Executor = field(default_factory=lambda: ThreadPoolExecutor(2, "verifier"))
+    most: int = 4096
+    batchers: dict[Hashable, Batcher[Any, Any]] = field(default_factory=dict[Hashable, Batcher[Any, Any]])
+    profiled: set[Hashable] = field(default_factory=set[Hashable])
+    loaded: set[str] = field(default_factory=set[str])
+
+    def filled(self) -> dict[str, Filled]:
+        """Running counts of every batcher."""
+        return {str(key): batcher.filled for key, batcher in self.batchers.items()}
+
+    def verb(
+        self, generator: Generator, verb: str, call: Callable[[Sequence[Any]], Sequence[Any]]
+    ) -> Batcher[Any, Any]:
+        """The batcher of one verb of a network."""
+        key = (generator.batch_key, verb)
+        if key not in self.batchers:
+            self.batchers[key] = Batcher(call, self.most, self.device)
+        return self.batchers[key]
+
+    async def load(self, name: str, generator: Generator, item: Item) -> None:
+        """Hold a model: find the best batch size of its network, once, measured on this device."""
+        self.loaded.add(name)
+        advance = self.verb(generator, "advance", lambda blocks: divided(generator.advance, blocks))
+        if generator.batch_key in self.profiled:
+            return
+        self.profiled.add(generator.batch_key)
+
+        def rows(n: int) -> Rows:
+            return generator.start([item] * n, keys.rows(keys.problem(0, item.id), 0, n))
+
+        loop = asyncio.get_running_loop()
+        advance.filled.limit = await loop.run_in_executor(self.device, best_limit, generator.advance, rows, self.most)
+
+    async def judge(self, judge: Judge, answers: Sequence[Answer]) -> Scored:
+        """One judge's scores of some answers."""
+        if iscoroutinefunction(judge.verifier) or iscoroutinefunction(type(judge.verifier).__call__):
+            return await _awaited(cast(Awaited, judge.verifier), answers)
+        if judge.key not in self.batchers:
+            call = cast(Plain, judge.verifier)
+            executor = self.device if judge.place == "device" else self.threads
+            self.batchers[judge.key] = Batcher(lambda questions: _shared(call, questions), self.most, executor)
+        return await self.batchers[judge.key](answers)
+
+
+async def _awaited(verifier: Awaited, answers: Sequence[Answer]) -> Scored:
+    started = time.perf_counter()
+    try:
+        given = await verifier(answers)
+    except Exception as error:
+        given = [unscored(f"{type(error).__name__}: {error}"[:500])] * len(answers)
+    return Scored(scored(lambda _: given, answers), time.perf_counter() - started)
+
+
+def _shared(verifier: Plain, questions: Sequence[Sequence[Answer]]) -> list[Scored]:
+    """Several searches' answers in one call; each pays its share of the time."""
+    started = time.perf_counter()
+    scores = iter(scored(verifier, [answer for question in questions for answer in question]))
+    each = (time.perf_counter() - started) / max(1, sum(map(len, questions)))
+    return [Scored([next(scores) for _ in question], each * len(question)) for question in questions]
+
+
+def divided(call: Callable[[Rows], Rows], blocks: Sequence[Rows]) -> list[Rows]:
+    """One call over the rows of many blocks, handed back block by block."""
+    joined = call(Rows.join(blocks))
+    edges = np.cumsum([0, *map(len, blocks)])
+    return [joined[a:b] for a, b in pairwise(edges)]
+
+
+@dataclass
+class Shared(Tools):
+    """The tools of one search on an engine that it shares with others."""
+
+    engine: Engine
+    task: Task
+    generator: Generator
+    judges: Sequence[Judge]
+
+    async def start(self, first: int, count: int) -> Rows:
+        """Rows whose keys follow from the task alone."""
+        named = keys.rows(keys.problem(self.task.seed, self.task.item.id), self.task.first + first, count)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self.engine.device, self.generator.start, [self.task.item] * count, named)
+
+    async def advance(self, rows: Rows) -> Rows:
+        """One network call, together with everybody else's; each row that moves pays for its evaluations."""
+        live = np.flatnonzero(~rows.done)
+        if len(live) < len(rows):
+            return rows.updated(live, await self.advance(rows[live])) if len(live) else rows
+        call = self.engine.verb(self.generator, "advance", lambda blocks: divided(self.generator.advance, blocks))
+        limit = call.filled.limit
+        blocks = await asyncio.gather(*(call(rows[i : i + limit]) for i in range(0, len(rows), limit)))
+        return replace(Rows.join(blocks), spent=rows.spent + self.generator.price)
+
+    async def judge(self, rows: Rows) -> Verdicts:
+        """Answers of finished rows and every judge's scores."""
+        if not len(rows):
+            return Verdicts()
+        finish = self.generator.finish
+        call = self.engine.verb(self.generator, "finish", lambda blocks: [finish(block) for block in blocks])
+        values = await call(rows)
+        return await self.judged(values)
+
+    async def judged(self, values: Sequence[Any]) -> Verdicts:
+        """Every judge's scores of some answers of this task's item."""
+        answers = [Answer(value, self.task.item) for value in values]
+        found = await asyncio.gather(*(self.engine.judge(judge, answers) for judge in self.judges))
+        pairs = list(zip(self.judges, found, strict=True))
+        return Verdicts(values, {j.label: j.ruled(f.scores) for j, f in pairs}, {j.label: f.seconds for j, f in pairs})
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """How a search ended. stop_reason None: everything that was asked for was drawn."""
+
+    population: Population | None
+    stop_reason: str | None
+    spent: Spent
+
+
+async def run(
+    states: AsyncGenerator[Population], tools: Metered, stopped: Callable[[], str | None] = lambda: None
+) -> Outcome:
+    """Drive a method to its end, its budget's end, or until `stopped()` names a reason; keeps the last state."""
+    last: Population | None = None
+    reason: str | None = None
+    try:
+        async for state in states:
+            last = state
+            if reason := stopped():
+                break
+    except BudgetSpent as spent:
+        reason = "deadline" if spent.currency == "seconds" else "budget"
+    finally:
+        await states.aclose()
+    return Outcome(last, reason, tools.spent)

@@ -1,0 +1,1 @@
+"""Everything that knows HTTP, Redis, SQL or a disk."""

@@ -1,0 +1,48 @@
+"""The HTTP API. Dependencies come in through `create_app`; nothing here imports a network."""
+
+import logging
+import socket
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
+
+from service.api import catalog, errors, jobs
+from service.api.guard import BodyLimit
+from service.api.metrics import Fleet
+from service.artifacts import Artifacts
+from service.feeder import Feeder
+from service.queue import Broker
+from service.settings import Settings
+from service.store import Store
+
+log = logging.getLogger("winnow.api")
+
+
+def create_app(store: Store, broker: Broker, artifacts: Artifacts, settings: Settings) -> FastAPI:
+    """The app over a migrated database and a reachable queue. Its feeder runs while the app does."""
+    feeder = Feeder(store, broker, socket.gethostname() + f"-{id(store):x}", settings.window)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
+        thread = feeder.start()
+        yield
+        feeder.stop()
+        thread.join(5)
+
+    app = FastAPI(
+        title="Winnow",
+        summary="Sample many, verify, keep the best, and know what it cost.",
+        version=version("winnow-service"),
+        lifespan=lifespan,
+    )
+    app.state.store, app.state.broker, app.state.artifacts, app.state.feeder = store, broker, artifacts, feeder
+    app.state.registry = CollectorRegistry(auto_describe=False)
+    app.state.registry.register(Fleet(store, broker))
+    app.add_middleware(BodyLimit, limit=settings.body_limit)
+    errors.install(app)
+    app.include_router(jobs.router)
+    app.include_router(catalog.router)
+    return app

@@ -1,0 +1,92 @@
+"""Routes that say what a job may name, and whether the service is well."""
+
+import redis
+import sqlalchemy as sa
+from fastapi import APIRouter, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from sqlalchemy.exc import SQLAlchemyError
+
+from search.plugins import Plugin, Registry, Unknown
+from service.api.errors import Problem, problem
+from service.catalog import REGISTRIES
+from service.views import Plugins, PluginView
+
+router = APIRouter()
+
+
+def _view(plugin: Plugin) -> PluginView:
+    facts = plugin.facts
+    return PluginView(
+        name=plugin.name,
+        version=facts.version,
+        card=plugin.card,
+        config=plugin.schema(),
+        offers=sorted(facts.offers),
+        needs=sorted(facts.needs),
+    )
+
+
+def _routes(kind: str, registry: Registry) -> None:
+    """GET /v1/KIND and /v1/KIND/NAME."""
+
+    @router.get(f"/v1/{kind}", tags=["catalog"], operation_id=f"list_{kind}")
+    def listing() -> Plugins:
+        """Every plug-in of this kind, with its card and the schema of its own fields."""
+        return Plugins(data=[_view(registry.find(name)) for name in registry.names()])
+
+    @router.get(f"/v1/{kind}/{{name:path}}", tags=["catalog"], operation_id=f"get_{kind}")
+    def one(name: str) -> PluginView:
+        """One plug-in."""
+        try:
+            return _view(registry.find(name))
+        except Unknown as unknown:
+            raise Problem(404, str(unknown)) from None
+
+
+for _kind, _registry in REGISTRIES.items():
+    _routes(_kind, _registry)
+
+
+@router.get("/v1/artifacts/{sha256}", tags=["artifacts"])
+def artifact(sha256: str, request: Request) -> Response:
+    """Bytes of an answer: named by their hash, they never change."""
+    found = request.app.state.artifacts.get(sha256)
+    if found is None:
+        raise Problem(404, f"no artifact {sha256[:80]!r}")
+    headers = {
+        "Cache-Control": "public, max-age=31536000, immutable",
+        "ETag": f'"{sha256}"',
+        "X-Content-Type-Options": "nosniff",
+    }
+    if request.headers.get("if-none-match") == headers["ETag"]:
+        return Response(status_code=304, headers=headers)
+    return Response(found[0], media_type=found[1], headers=headers)
+
+
+@router.get("/healthz", tags=["health"])
+def healthz() -> dict[str, str]:
+    """The process answers."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz", tags=["health"])
+def readyz(request: Request) -> Response:
+    """Database and queue answer: 200, or 503 with what is wrong."""
+    wrong: list[str] = []
+    try:
+        request.app.state.store.read(lambda connection: connection.execute(sa.text("select 1")).scalar())
+    except SQLAlchemyError:
+        wrong.append("the database does not answer")
+    try:
+        request.app.state.broker.redis.ping()
+    except redis.RedisError:
+        wrong.append("the queue does not answer")
+    if wrong:
+        return problem(503, "; ".join(wrong), headers={"Retry-After": "2"})
+    return Response('{"status": "ready"}', media_type="application/json")
+
+
+@router.get("/metrics", tags=["health"])
+def metrics(request: Request) -> Response:
+    """Prometheus."""
+    return Response(generate_latest(request.app.state.registry), media_type=CONTENT_TYPE_LATEST)

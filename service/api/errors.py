@@ -1,0 +1,101 @@
+"""Every error is problem+json (RFC 9457) that also carries OpenAI's `error` object; no stack trace, no echo."""
+
+import logging
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+import redis
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from sqlalchemy.exc import OperationalError
+from starlette.exceptions import HTTPException
+
+from service.catalog import Invalid
+from service.curve import Judgeless
+from service.spec import JobSpec
+from service.store.jobs import Conflict, Missing
+
+log = logging.getLogger("winnow.api")
+
+
+class Problem(HTTPException):
+    """A refusal with its status and a sentence."""
+
+
+def problem(
+    status: int, detail: str, errors: Sequence[dict[str, Any]] = (), headers: dict[str, str] | None = None
+) -> JSONResponse:
+    """The one shape of errors."""
+    title = HTTPStatus(status).phrase
+    kind = "invalid_request_error" if status < 500 else "server_error"
+    body: dict[str, Any] = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+    if errors:
+        body["errors"] = list(errors)
+    param = ".".join(map(str, errors[0]["loc"])) if errors else None
+    body["error"] = {"message": detail, "type": kind, "param": param, "code": None}
+    return JSONResponse(body, status, headers, media_type="application/problem+json")
+
+
+def fields_at(model: type[BaseModel], loc: Sequence[int | str]) -> list[str]:
+    """Valid field names of the object in which `loc` ends."""
+    here: Any = model
+    for part in loc[:-1]:
+        if isinstance(part, str) and part in here.model_fields:
+            here = _model_in(here.model_fields[part].annotation) or here
+    return sorted(here.model_fields)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((m for part in getattr(annotation, "__args__", ()) if (m := _model_in(part))), None)
+
+
+def install(app: FastAPI) -> None:
+    """Handlers for everything that may be raised."""
+
+    @app.exception_handler(HTTPException)
+    async def _http(_: Request, error: HTTPException) -> JSONResponse:
+        return problem(error.status_code, str(error.detail), headers=dict(error.headers or {}))
+
+    @app.exception_handler(RequestValidationError)
+    async def _shape(_: Request, error: RequestValidationError) -> JSONResponse:
+        faults: list[dict[str, Any]] = []
+        for fault in error.errors()[:20]:
+            loc = [part for part in fault["loc"] if part != "body"]
+            message = fault["msg"]
+            if fault["type"] == "extra_forbidden":
+                message = f"unknown field; valid: {', '.join(fields_at(JobSpec, loc))}"
+            faults.append({"loc": loc, "msg": message})
+        return problem(422, "; ".join(f"{'.'.join(map(str, f['loc']))}: {f['msg']}" for f in faults[:3]), faults)
+
+    @app.exception_handler(Invalid)
+    async def _invalid(_: Request, error: Invalid) -> JSONResponse:
+        return problem(422, str(error)[:4000], error.errors[:20])
+
+    @app.exception_handler(Missing)
+    async def _missing(_: Request, error: Missing) -> JSONResponse:
+        return problem(404, str(error))
+
+    @app.exception_handler(Judgeless)
+    async def _judgeless(_: Request, error: Judgeless) -> JSONResponse:
+        return problem(422, str(error), [{"loc": ["judge"], "msg": str(error)}])
+
+    @app.exception_handler(Conflict)
+    async def _conflict(_: Request, error: Conflict) -> JSONResponse:
+        return problem(409, str(error))
+
+    async def _outage(_: Request, error: Exception) -> JSONResponse:
+        log.warning("unavailable: %s", error)
+        return problem(503, "the database or the queue cannot be reached; try again", headers={"Retry-After": "2"})
+
+    app.add_exception_handler(redis.RedisError, _outage)
+    app.add_exception_handler(OperationalError, _outage)
+
+    @app.exception_handler(Exception)
+    async def _bug(_: Request, error: Exception) -> JSONResponse:
+        log.exception("unexpected", exc_info=error)
+        return problem(500, "an unexpected error; it is in the server's log")

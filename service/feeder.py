@@ -1,0 +1,91 @@
+"""Moves pending shards into Redis, a bounded window at a time, and puts back what Redis has lost."""
+
+import logging
+import threading
+import time
+from dataclasses import dataclass, field
+
+import redis
+from sqlalchemy.exc import OperationalError
+
+from service.queue import Broker, stream
+from service.spec import Ticket
+from service.store import Store, shards
+
+log = logging.getLogger("winnow.feeder")
+LEADER = "winnow:feeder"
+PAUSE = 0.1
+RECONCILE = 2.0
+
+
+@dataclass
+class Feeder:
+    """A thread beside the API. Several may run: a short lock in Redis lets one of them work at a time."""
+
+    store: Store
+    broker: Broker
+    name: str
+    window: int = 256
+    wake: threading.Event = field(default_factory=threading.Event)
+    stopping: threading.Event = field(default_factory=threading.Event)
+
+    def start(self) -> threading.Thread:
+        """Run until `stop`."""
+        thread = threading.Thread(target=self._run, name="feeder", daemon=True)
+        thread.start()
+        return thread
+
+    def stop(self) -> None:
+        """Ask the thread to end."""
+        self.stopping.set()
+        self.wake.set()
+
+    def _run(self) -> None:
+        due = 0.0
+        while not self.stopping.is_set():
+            try:
+                if self._lead():
+                    if time.monotonic() >= due:
+                        self.reconcile()
+                        due = time.monotonic() + RECONCILE
+                    self.feed()
+            except (redis.RedisError, OperationalError) as error:
+                log.warning("cannot feed: %s; trying again", error)
+                self.stopping.wait(1.0)
+            except Exception:
+                log.exception("feeder")
+                self.stopping.wait(1.0)
+            self.wake.wait(PAUSE)
+            self.wake.clear()
+
+    def _lead(self) -> bool:
+        """Whether this feeder holds the lock, which it renews."""
+        if self.broker.redis.set(LEADER, self.name, nx=True, px=5000):
+            return True
+        mine = self.broker.redis.get(LEADER) == self.name
+        if mine:
+            self.broker.redis.pexpire(LEADER, 5000)
+        return mine
+
+    def feed(self) -> int:
+        """Publish pending shards up to the window of their model and lane; returns how many."""
+        fed = 0
+        for (model, lane), (_, out) in self.store.read(shards.windows).items():
+            tickets: list[Ticket] = self.store.read(shards.waiting, model, lane, max(0, self.window - out))
+            if tickets:
+                self.store.write(shards.published, self.broker.publish(tickets))
+                fed += len(tickets)
+        return fed
+
+    def reconcile(self, older: float = 5.0) -> int:
+        """Shards that are out but whose message Redis has lost wait again; returns how many."""
+        out = self.store.read(shards.out, older)
+        if not out:
+            return 0
+        gone = self.broker.missing([(stream(model, lane), message) for _, model, lane, message in out])
+        lost = {shard: message for (shard, _, _, message), missing in zip(out, gone, strict=True) if missing}
+        if not lost:
+            return 0
+        count = self.store.write(shards.republish, lost)
+        log.warning("Redis has lost the messages of %d shards; they wait again", count)
+        return count

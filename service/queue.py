@@ -1,0 +1,152 @@
+"""The dispatcher: Redis Streams, one a model and lane, with one consumer group. All key names stand here.
+
+The pending entry of a message is its lease: Redis counts its idle time by its own clock, a worker renews it by
+claiming its own message again, and a message that lies idle for longer than the lease may be claimed by anybody.
+"""
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+from redis.exceptions import ResponseError
+
+from service.spec import Ticket
+
+GROUP = "workers"
+STREAMS = "winnow:streams"
+DEAD = "winnow:dead"
+LANES = ("interactive", "batch")
+
+# Atomic end of a delivery: only its holder may acknowledge and delete it. Stands against a worker whose lease ran out.
+FINISH = """
+local held = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[2], ARGV[2], 1)
+if #held == 0 or held[1][2] ~= ARGV[3] then return 0 end
+redis.call('XACK', KEYS[1], ARGV[1], ARGV[2])
+redis.call('XDEL', KEYS[1], ARGV[2])
+return 1
+"""
+
+# Renewal: resets the idle time, unless the message has gone to another worker.
+RENEW = """
+local held = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[2], ARGV[2], 1)
+if #held == 0 or held[1][2] ~= ARGV[3] then return 0 end
+redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[3], 0, ARGV[2], 'JUSTID')
+return 1
+"""
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """A message in this worker's hands."""
+
+    stream: str
+    message: str
+    ticket: Ticket
+
+
+def stream(model: str, lane: str) -> str:
+    """Where the shards of a model wait."""
+    return f"winnow:q:{model}:{lane}"
+
+
+class Broker:
+    """Typed moves on Redis. Plain calls: they run in threads, and the lease thread needs no event loop."""
+
+    def __init__(self, url: str, lease: float = 60.0) -> None:
+        self.url, self.lease_ms = url, int(lease * 1000)
+        self.redis: Any = redis.Redis.from_url(url, decode_responses=True, socket_timeout=5, socket_connect_timeout=5)
+        self._finish: Any = self.redis.register_script(FINISH)
+        self._renew: Any = self.redis.register_script(RENEW)
+
+    def publish(self, tickets: Sequence[Ticket]) -> dict[int, str]:
+        """Put shards into their streams; returns the message of each."""
+        names = {stream(ticket.model, ticket.lane) for ticket in tickets}
+        for name in names:
+            with contextlib.suppress(ResponseError):  # the group exists
+                self.redis.xgroup_create(name, GROUP, id="0", mkstream=True)
+        with self.redis.pipeline(transaction=False) as pipe:
+            pipe.sadd(STREAMS, *names)
+            for ticket in tickets:
+                pipe.xadd(stream(ticket.model, ticket.lane), {"ticket": ticket.model_dump_json()})
+            messages: list[str] = pipe.execute()[1:]
+        return {ticket.shard: message for ticket, message in zip(tickets, messages, strict=True)}
+
+    def streams(self, models: Sequence[str], held: Sequence[str]) -> list[str]:
+        """Streams to pull from: models already loaded first, interactive before batch. No models: any."""
+        known: set[str] = self.redis.smembers(STREAMS)
+        if models:
+            return [s for m in models for lane in LANES if (s := stream(m, lane)) in known]
+        first = [s for m in held for lane in LANES if (s := stream(m, lane)) in known]
+        return first + sorted(known - set(first), key=lambda name: name.endswith("batch"))
+
+    def pull(self, worker: str, streams: Sequence[str], count: int) -> list[Delivery]:
+        """At most `count` messages: first those whose lease has run out, then new ones. Never blocks."""
+        found: list[Delivery] = []
+        for name in streams:
+            if len(found) >= count:
+                break
+            try:
+                _, old, _ = self.redis.xautoclaim(name, GROUP, worker, self.lease_ms, count=count - len(found))
+                found += [self._delivery(name, message, fields) for message, fields in old if fields]
+                if len(found) < count:
+                    new: Any = self.redis.xreadgroup(GROUP, worker, {name: ">"}, count=count - len(found))
+                    pairs = [pair for _, pairs in _streams(new) for pair in pairs]
+                    found += [self._delivery(name, message, fields) for message, fields in pairs]
+            except ResponseError as error:
+                if "NOGROUP" not in str(error):  # emptied behind our back: the reconciler publishes again
+                    raise
+        return found
+
+    def _delivery(self, name: str, message: str, fields: dict[str, str]) -> Delivery:
+        return Delivery(name, message, Ticket.model_validate_json(fields["ticket"]))
+
+    def renew(self, worker: str, deliveries: Sequence[Delivery]) -> list[Delivery]:
+        """Keep leases; returns the deliveries that were lost to others."""
+        return [d for d in deliveries if not self._renew(keys=[d.stream], args=[GROUP, d.message, worker])]
+
+    def finish(self, worker: str, delivery: Delivery) -> bool:
+        """Take a message out of its stream; False when it was no longer this worker's."""
+        return bool(self._finish(keys=[delivery.stream], args=[GROUP, delivery.message, worker]))
+
+    def release(self, worker: str) -> int:
+        """Let go of all that a dead worker held, so that others need not wait for its leases to run out."""
+        released = 0
+        for name in self.redis.smembers(STREAMS):
+            with contextlib.suppress(ResponseError):
+                pending = self.redis.xpending_range(name, GROUP, "-", "+", 1000, consumername=worker)
+                ids = [entry["message_id"] for entry in pending]
+                if ids:
+                    self.redis.xclaim(name, GROUP, worker, 0, ids, idle=self.lease_ms + 1, justid=True)
+                released += len(ids)
+        return released
+
+    def missing(self, messages: Sequence[tuple[str, str | None]]) -> list[bool]:
+        """For each (stream, message): whether Redis has lost it."""
+        with self.redis.pipeline(transaction=False) as pipe:
+            for name, message in messages:
+                pipe.xrange(name, message or "0-1", message or "0-1")
+            return [not found for found in pipe.execute()]
+
+    def depth(self) -> dict[str, int]:
+        """Messages in each stream, in workers' hands or waiting."""
+        names: list[str] = sorted(self.redis.smembers(STREAMS))
+        return {name.removeprefix("winnow:q:"): self.redis.xlen(name) for name in names}
+
+    def bury(self, ticket: Ticket, reason: str) -> None:
+        """Record a shard that died too often."""
+        self.redis.xadd(DEAD, {"ticket": ticket.model_dump_json(), "reason": reason}, maxlen=10_000)
+
+    def durable(self) -> bool:
+        """Whether Redis writes its log before it forgets: without AOF a crash loses acknowledged writes."""
+        return self.redis.config_get("appendonly").get("appendonly") == "yes"
+
+
+def _streams(reply: Any) -> list[tuple[str, list[tuple[str, dict[str, str]]]]]:
+    """XREADGROUP's reply, which is a list of pairs under RESP2 and a mapping under RESP3."""
+    if not reply:
+        return []
+    if isinstance(reply, dict):
+        return [(name, pairs[0] if pairs and isinstance(pairs[0], list) else pairs) for name, pairs in reply.items()]
+    return reply

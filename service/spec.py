@@ -1,0 +1,102 @@
+"""What a client asks for: the only thing that crosses the queue. Unknown fields and wrong types are refused."""
+
+from collections import Counter
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+
+from search.metering import Budget
+from search.ports import Frozen, Item, Many
+
+Lane = Literal["interactive", "batch"]
+
+
+class Named(BaseModel):
+    """A plug-in's name and, beside it, its own configuration."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True, allow_inf_nan=False)
+    name: str = Field(max_length=200)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The plug-in's own fields."""
+        return self.model_extra or {}
+
+
+class JudgeRef(Named):
+    """A verifier or grader of a job."""
+
+    label: str = Field("", max_length=100, description="Name in results; the verifier's name when left out.")
+    threshold: float | None = Field(None, description="When given, an answer passes if its value is at least this.")
+
+
+class Search(BaseModel):
+    """A search method and, beside it, its own configuration."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True, allow_inf_nan=False)
+    method: str = Field("best_of_n", max_length=200)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The method's own fields."""
+        return self.model_extra or {}
+
+
+def _named(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+ModelField = Annotated[Named, BeforeValidator(_named, json_schema_input_type=str | Named)]
+JudgeField = Annotated[JudgeRef, BeforeValidator(_named, json_schema_input_type=str | JudgeRef)]
+
+
+class JobSpec(Frozen):
+    """One generation job: answers for each item, searched by `verifiers`, reported by `graders`, within `budget`."""
+
+    model: ModelField = Field(description="A model's name, or an object of `name` and the model's own fields.")
+    items: Many[Item] = Field(min_length=1, max_length=10_000)
+    search: Search = Field(default_factory=lambda: Search.model_validate({}))
+    verifiers: Many[JudgeField] = Field(min_length=1, max_length=16, description="They steer the search.")
+    graders: Many[JudgeField] = Field((), max_length=16, description="The search never sees them; they only report.")
+    budget: Budget = Field(default_factory=lambda: Budget.model_validate({}))
+    seed: int = Field(0, ge=-(2**63), lt=2**63)
+    keep: Literal["all", "top_k"] = Field("all", description="Which answers to store; scores are always stored.")
+    top_k: int = Field(1, ge=1, le=1000, description="Best answers in an item's result, and those that `top_k` keeps.")
+    mode: Literal["optimise"] = Field("optimise", description="optimise: return the best-scoring answers.")
+    priority: Lane = "batch"
+    metadata: dict[str, str] = Field(default_factory=dict, max_length=16)
+
+    @field_validator("items")
+    @classmethod
+    def _ids(cls, items: tuple[Item, ...]) -> tuple[Item, ...]:
+        """Position as id where none was given; ids must differ."""
+        named = tuple(item if item.id else item.model_copy(update={"id": str(i)}) for i, item in enumerate(items))
+        twice = [name for name, times in Counter(item.id for item in named).items() if times > 1]
+        if twice:
+            raise ValueError(f"item ids must differ; {twice[0]!r} stands more than once")
+        return named
+
+    @property
+    def judges(self) -> list[tuple[str, JudgeRef]]:
+        """(role, reference) of verifiers, then graders."""
+        return [("verifier", ref) for ref in self.verifiers] + [("grader", ref) for ref in self.graders]
+
+
+class Span(Frozen):
+    """A range of samples of one item, and the share of the job's budget that it may spend."""
+
+    item: int
+    first: int
+    count: int
+    evaluations: int | None = None
+    verifier_calls: int | None = None
+    verifier_seconds: float | None = None
+
+
+class Ticket(Frozen):
+    """What lies in a queue: everything else is read from SQL, which is the truth."""
+
+    shard: int
+    job: int
+    model: str
+    lane: Lane

@@ -1,0 +1,90 @@
+"""The database: an engine, and transactions as plain functions of a connection.
+
+A transaction is one function that runs in one thread from BEGIN to COMMIT: no half-finished await can cut it, and it
+costs one thread hop instead of one a statement.
+"""
+
+import asyncio
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.event import listens_for
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Store:
+    """Connections to one database. durable: each commit reaches the disk before it is acknowledged (SQLite)."""
+
+    def __init__(self, url: str, durable: bool = True) -> None:
+        self.engine = sa.create_engine(url, pool_size=8, max_overflow=32, **_options(url))
+        if self.engine.dialect.name == "sqlite":
+            _tune(self.engine, durable)
+
+    @contextmanager
+    def reading(self) -> Generator[sa.Connection]:
+        """A consistent view."""
+        with self.engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Generator[sa.Connection]:
+        """A transaction that takes its write lock at once: a read that turns into a write could be refused midway."""
+        with self.engine.connect().execution_options(writes=True) as connection, connection.begin():
+            yield connection
+
+    def read(self, work: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """`work(connection, ...)` in a reading transaction."""
+        with self.reading() as connection:
+            return work(connection, *args, **kwargs)
+
+    def write(self, work: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """`work(connection, ...)` in a writing transaction: all of it or nothing."""
+        with self.writing() as connection:
+            return work(connection, *args, **kwargs)
+
+    async def awrite(self, work: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """`write`, in a thread."""
+        return await asyncio.to_thread(self.write, work, *args, **kwargs)
+
+    async def aread(self, work: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """`read`, in a thread."""
+        return await asyncio.to_thread(self.read, work, *args, **kwargs)
+
+    def migrate(self) -> None:
+        """Bring the tables up to date."""
+        from alembic import command
+        from alembic.config import Config
+
+        config = Config()
+        config.set_main_option("script_location", str(Path(__file__).parent.parent / "migrations"))
+        with self.writing() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+    def close(self) -> None:
+        """Give all connections back."""
+        self.engine.dispose()
+
+
+def _options(url: str) -> dict[str, Any]:
+    return {"connect_args": {"check_same_thread": False, "timeout": 30}} if url.startswith("sqlite") else {}
+
+
+def _tune(engine: sa.Engine, durable: bool) -> None:
+    """WAL; transactions that begin when we say so."""
+
+    @listens_for(engine, "connect")
+    def _connect(connection: Any, _: Any) -> None:
+        connection.isolation_level = None  # the driver must not begin or commit on its own
+        for pragma in ("journal_mode=WAL", f"synchronous={'FULL' if durable else 'NORMAL'}", "temp_store=MEMORY"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        writes = connection.get_execution_options().get("writes", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

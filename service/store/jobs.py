@@ -1,0 +1,183 @@
+"""Jobs as transactions: create, read, cancel, finish."""
+
+import hashlib
+import json
+import secrets
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from service.catalog import Prepared
+from service.planner import shards as planned
+from service.planner import stop_reason
+from service.store.schema import TERMINAL, events, items, jobs, judges, shards
+
+
+class Conflict(ValueError):
+    """The same Idempotency-Key came with another body."""
+
+
+class Missing(LookupError):
+    """No such job."""
+
+
+def new_name() -> str:
+    """A public job id: sorts by time, cannot be guessed."""
+    return f"job_{int(time.time() * 1000):011x}{secrets.token_hex(8)}"
+
+
+def emit(connection: sa.Connection, job: int, kind: str, data: dict[str, Any]) -> None:
+    """Append an event."""
+    connection.execute(sa.insert(events), {"job": job, "type": kind, "data": json.dumps(data), "at": time.time()})
+
+
+def create(connection: sa.Connection, prepared: Prepared, idempotency_key: str | None = None) -> sa.Row[Any]:
+    """Write a job, its items and its shards; or find the job that the same key made. Raises Conflict."""
+    spec = prepared.spec
+    body = spec.model_dump_json()
+    digest = hashlib.sha256(body.encode()).hexdigest()
+    if idempotency_key is not None:
+        found = connection.execute(sa.select(jobs).where(jobs.c.idempotency_key == idempotency_key)).first()
+        if found is not None and found.digest != digest:
+            raise Conflict(f"Idempotency-Key {idempotency_key!r} was used with another body, for job {found.name}")
+        if found is not None:
+            return found
+    plan = planned(prepared)
+    now = time.time()
+    job = connection.execute(
+        sa.insert(jobs).returning(jobs),
+        {
+            "name": new_name(),
+            "state": "queued",
+            "spec": body,
+            "model": spec.model.name,
+            "lane": spec.priority,
+            "idempotency_key": idempotency_key,
+            "digest": digest,
+            "created": now,
+            "items": len(spec.items),
+            "shards": len(plan),
+        },
+    ).one()
+    left = [0] * len(spec.items)
+    for shard in plan:
+        for span in shard:
+            left[span.item] += 1
+    connection.execute(
+        sa.insert(items),
+        [
+            {"job": job.id, "number": i, "id": item.id, "state": "queued", "shards_left": left[i]}
+            for i, item in enumerate(spec.items)
+        ],
+    )
+    common = {"job": job.id, "model": spec.model.name, "lane": spec.priority, "state": "pending", "changed": now}
+    connection.execute(
+        sa.insert(shards),
+        [
+            {**common, "number": i, "spans": json.dumps([span.model_dump(exclude_none=True) for span in shard])}
+            for i, shard in enumerate(plan)
+        ],
+    )
+    connection.execute(
+        sa.insert(judges),
+        [
+            {
+                "job": job.id,
+                "place": i,
+                "role": judge.role,
+                "label": judge.label,
+                "name": judge.choice.plugin.name,
+                "version": judge.version,
+            }
+            for i, judge in enumerate(prepared.judges)
+        ],
+    )
+    emit(connection, job.id, "created", {"state": "queued", "items": len(spec.items), "shards": len(plan)})
+    return job
+
+
+def find(connection: sa.Connection, name: str) -> sa.Row[Any]:
+    """A job by its public id. Raises Missing."""
+    row = connection.execute(sa.select(jobs).where(jobs.c.name == name)).first()
+    if row is None:
+        raise Missing(f"no job {name!r}")
+    return row
+
+
+def page(connection: sa.Connection, limit: int, after: str | None) -> Sequence[sa.Row[Any]]:
+    """Jobs, newest first, `after` the one of that public id."""
+    query = sa.select(jobs).order_by(jobs.c.id.desc()).limit(limit)
+    if after is not None:
+        query = query.where(jobs.c.id < find(connection, after).id)
+    return connection.execute(query).all()
+
+
+def cancel(connection: sa.Connection, name: str) -> sa.Row[Any]:
+    """Stop a job: what waits is dropped, what runs is told, what is done is kept. A finished job stays as it is."""
+    job = find(connection, name)
+    if job.state not in TERMINAL and job.state != "cancelling":
+        connection.execute(sa.update(jobs).where(jobs.c.id == job.id).values(state="cancelling"))
+        emit(connection, job.id, "cancelling", {"state": "cancelling"})
+        waiting = sa.and_(shards.c.job == job.id, shards.c.state.in_(("pending", "queued")))
+        dropped = connection.execute(sa.select(shards.c.spans).where(waiting)).scalars().all()
+        connection.execute(sa.update(shards).where(waiting).values(state="cancelled", changed=time.time()))
+        numbers = [span["item"] for spans in dropped for span in json.loads(spans)]
+        settle(connection, job.id, numbers, len(dropped), {"stop_reason": "cancelled"})
+    return find(connection, name)
+
+
+def settle(
+    connection: sa.Connection, job: int, numbers: Sequence[int], done: int, values: dict[str, Any] | None = None
+) -> None:
+    """`done` shards of a job ended, with one span for each entry of `numbers` (items): close what is complete."""
+    if numbers:
+        mine = sa.and_(items.c.job == job, items.c.number == sa.bindparam("n"))
+        change = sa.update(items).where(mine).values(shards_left=items.c.shards_left - 1, **(values or {}))
+        connection.execute(change, [{"n": n} for n in numbers])
+        open_ = sa.and_(
+            items.c.job == job, items.c.number.in_(set(numbers)), items.c.state.in_(("queued", "in_progress"))
+        )
+        state = sa.case(
+            (items.c.error.is_not(None), "failed"),
+            (sa.and_(items.c.stop_reason == "cancelled", items.c.drawn == 0), "cancelled"),
+            else_="completed",
+        )
+        connection.execute(sa.update(items).where(open_, items.c.shards_left > 0).values(state="in_progress"))
+        ended = sa.update(items).where(open_, items.c.shards_left <= 0).values(state=state)
+        closed = connection.execute(ended).rowcount
+    else:
+        closed = 0
+    row = connection.execute(
+        sa.update(jobs)
+        .where(jobs.c.id == job)
+        .values(items_done=jobs.c.items_done + closed, shards_done=jobs.c.shards_done + done)
+        .returning(jobs.c.state, jobs.c.shards, jobs.c.shards_done, jobs.c.items_done, jobs.c.candidates)
+    ).one()
+    progress = {"items_done": row.items_done, "shards_done": row.shards_done, "candidates": row.candidates}
+    if row.shards_done < row.shards:
+        emit(connection, job, "progress", {"state": row.state, **progress})
+    elif row.state not in TERMINAL:
+        _finish(connection, job, row.state, progress)
+
+
+def _finish(connection: sa.Connection, job: int, state: str, progress: dict[str, Any]) -> None:
+    """Every shard has ended: the job gets its last state."""
+    by_state = dict(
+        connection.execute(sa.select(items.c.state, sa.func.count()).where(items.c.job == job).group_by(items.c.state))
+        .tuples()
+        .all()
+    )
+    reasons = dict(
+        connection.execute(
+            sa.select(items.c.stop_reason, sa.func.count()).where(items.c.job == job).group_by(items.c.stop_reason)
+        )
+        .tuples()
+        .all()
+    )
+    failed = by_state.get("failed", 0)
+    last = "cancelled" if state == "cancelling" else "failed" if failed == sum(by_state.values()) else "completed"
+    values = {"state": last, "stop_reason": stop_reason(reasons), "items_failed": failed, "finished": time.time()}
+    connection.execute(sa.update(jobs).where(jobs.c.id == job).values(**values))
+    emit(connection, job, last, {"state": last, "stop_reason": values["stop_reason"], **progress})

@@ -1,0 +1,156 @@
+"""Read models: an item's best answers, candidates, and the pools that curves are drawn from."""
+
+import json
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import sqlalchemy as sa
+from numpy.typing import NDArray
+
+from service.spec import JobSpec
+from service.store.schema import candidates, events, items, judges, scores, tallies
+
+Row = sa.Row[Any]
+
+
+def judges_of(connection: sa.Connection, job: int) -> Sequence[Row]:
+    """Verifiers and graders of a job, in the spec's order."""
+    return connection.execute(sa.select(judges).where(judges.c.job == job).order_by(judges.c.place)).all()
+
+
+def items_page(connection: sa.Connection, job: int, after: int, limit: int) -> Sequence[Row]:
+    """Items with numbers above `after`."""
+    query = sa.select(items).where(items.c.job == job, items.c.number > after).order_by(items.c.number).limit(limit)
+    return connection.execute(query).all()
+
+
+def events_after(connection: sa.Connection, job: int, after: int, limit: int = 1000) -> Sequence[Row]:
+    """Events with ids above `after`."""
+    query = sa.select(events).where(events.c.job == job, events.c.id > after).order_by(events.c.id).limit(limit)
+    return connection.execute(query).all()
+
+
+def candidates_page(
+    connection: sa.Connection, job: int, after: tuple[int, int], limit: int, item: int | None = None
+) -> list[dict[str, Any]]:
+    """Candidates behind `after` = (item number, sample), with all their scores."""
+    place = sa.tuple_(candidates.c.item, candidates.c.sample)
+    query = sa.select(candidates).where(candidates.c.job == job, place > sa.tuple_(*map(sa.literal, after)))
+    if item is not None:
+        query = query.where(candidates.c.item == item)
+    rows = connection.execute(query.order_by(candidates.c.item, candidates.c.sample).limit(limit)).all()
+    return with_scores(connection, job, rows)
+
+
+def with_scores(connection: sa.Connection, job: int, rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Candidate rows as results show them."""
+    if not rows:
+        return []
+    out = {(row.item, row.sample): _candidate(row) for row in rows}
+    for judge in judges_of(connection, job):
+        low, high = min(out), max(out)
+        place = sa.tuple_(scores.c.item, scores.c.sample)
+        wanted = place.between(sa.tuple_(*map(sa.literal, low)), sa.tuple_(*map(sa.literal, high)))
+        for score in connection.execute(sa.select(scores).where(scores.c.judge == judge.id, wanted)):
+            if found := out.get((score.item, score.sample)):
+                found["scores" if judge.role == "verifier" else "grades"].append(_score(judge, score))
+    return list(out.values())
+
+
+def _candidate(row: Row) -> dict[str, Any]:
+    return {
+        "item": row.item,
+        "sample": row.sample,
+        "seed": row.key,
+        "answer": None if row.answer is None else json.loads(row.answer),
+        "artifact": row.artifact,
+        "evaluations": row.evaluations,
+        "scores": [],
+        "grades": [],
+    }
+
+
+def _score(judge: Row, row: Row) -> dict[str, Any]:
+    return {
+        "name": judge.label,
+        "value": row.value,
+        "passed": row.passed,
+        "canonical": row.canonical,
+        "reason": row.reason,
+        "version": judge.version,
+        "ms": row.ms,
+    }
+
+
+def best(connection: sa.Connection, spec: JobSpec, job: int, item: int, select: str) -> list[dict[str, Any]]:
+    """The answers that the job's rule selects for an item, best first, at most `top_k`.
+
+    verifier: by value, or by mean rank when there are several. majority: the first answers of the most frequent
+    canonical form. first_pass: the first that every verifier passed; none when none did.
+    """
+    verifiers = [judge for judge in judges_of(connection, job) if judge.role == "verifier"]
+    samples = _selected(connection, [judge.id for judge in verifiers], item, select, spec.top_k)
+    mine = sa.and_(candidates.c.job == job, candidates.c.item == item, candidates.c.sample.in_(samples))
+    found = with_scores(connection, job, connection.execute(sa.select(candidates).where(mine)).all())
+    return sorted(found, key=lambda candidate: samples.index(candidate["sample"]))
+
+
+def _selected(connection: sa.Connection, judge_ids: list[int], item: int, select: str, limit: int) -> list[int]:
+    mine = sa.and_(scores.c.judge == judge_ids[0], scores.c.item == item)
+    if select == "first_pass":
+        passed = sa.and_(scores.c.judge.in_(judge_ids), scores.c.item == item, scores.c.passed.is_(True))
+        query = sa.select(scores.c.sample).where(passed).group_by(scores.c.sample)
+        query = query.having(sa.func.count() == len(judge_ids)).order_by(scores.c.sample)
+    elif select == "majority":
+        votes = sa.select(scores.c.canonical, sa.func.count().label("n"), sa.func.min(scores.c.sample).label("first"))
+        votes = votes.where(mine, scores.c.canonical.is_not(None)).group_by(scores.c.canonical)
+        winner = connection.execute(votes.order_by(sa.desc("n"), "first").limit(1)).first()
+        if winner is None:
+            return []
+        query = sa.select(scores.c.sample).where(mine, scores.c.canonical == winner.canonical).order_by(scores.c.sample)
+    elif len(judge_ids) == 1:
+        scored = sa.and_(mine, scores.c.value.is_not(None))
+        query = sa.select(scores.c.sample).where(scored).order_by(scores.c.value.desc(), scores.c.sample)
+    else:
+        return _by_mean_rank(connection, judge_ids, item)[:limit]
+    return list(connection.execute(query.limit(limit)).scalars())
+
+
+def _by_mean_rank(connection: sa.Connection, judge_ids: list[int], item: int) -> list[int]:
+    """Samples that every verifier scored, by mean rank (Ma et al. 2025, verifier ensemble)."""
+    columns = (scores.c.judge, scores.c.sample, scores.c.value)
+    query = sa.select(*columns).where(scores.c.judge.in_(judge_ids), scores.c.item == item, scores.c.value.is_not(None))
+    by_judge: dict[int, dict[int, float]] = {judge: {} for judge in judge_ids}
+    for judge, sample, value in connection.execute(query).tuples():
+        by_judge[judge][sample] = value
+    samples = sorted(set.intersection(*(set(values) for values in by_judge.values())))
+    values = np.array([[by_judge[judge][sample] for sample in samples] for judge in judge_ids])
+    ranks = (values[:, :, None] < values[:, None, :]).sum(2) + 0.5 * (values[:, :, None] == values[:, None, :]).sum(2)
+    order = np.argsort(ranks.mean(0), kind="stable") if samples else []
+    return [samples[i] for i in order]
+
+
+class Pool(NamedTuple):
+    """One judge's verdicts over a whole job, by item and sample; nan and False where there is none."""
+
+    values: NDArray[np.float64]
+    passed: NDArray[np.bool_]
+
+
+def pool(connection: sa.Connection, judge: int, item_count: int, samples: int) -> Pool:
+    """Values and passes [items, samples] of one judge."""
+    values = np.full((item_count, samples), np.nan)
+    passed = np.zeros((item_count, samples), bool)
+    query = sa.select(scores.c.item, scores.c.sample, scores.c.value, scores.c.passed).where(scores.c.judge == judge)
+    rows = connection.execute(query.where(scores.c.value.is_not(None))).tuples().all()
+    if rows:
+        item, sample, value, ok = zip(*rows, strict=True)
+        values[list(item), list(sample)] = value
+        passed[list(item), list(sample)] = [bool(p) for p in ok]
+    return Pool(values, passed)
+
+
+def counts(connection: sa.Connection, judge: int) -> Sequence[Row]:
+    """Running counts of one judge, by item."""
+    return connection.execute(sa.select(tallies).where(tallies.c.judge == judge).order_by(tallies.c.item)).all()

@@ -1,0 +1,136 @@
+"""The tables. SQL is the truth: losing all of Redis loses no job."""
+
+import sqlalchemy as sa
+from sqlalchemy import Boolean, Column, Float, Integer, MetaData, Table, Text
+
+metadata = MetaData()
+Number = sa.BigInteger().with_variant(Integer, "sqlite")  # SQLite counts only INTEGER keys up by itself
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", Number, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),  # public id
+    Column("state", Text, nullable=False),
+    Column("stop_reason", Text),
+    Column("error", Text),
+    Column("spec", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("lane", Text, nullable=False),
+    Column("idempotency_key", Text, unique=True),
+    Column("digest", Text, nullable=False),  # SHA-256 of the spec: the same key with another body is refused
+    Column("created", Float, nullable=False),
+    Column("started", Float),
+    Column("finished", Float),
+    Column("items", Integer, nullable=False),
+    Column("items_done", Integer, nullable=False, default=0),
+    Column("items_failed", Integer, nullable=False, default=0),
+    Column("shards", Integer, nullable=False),
+    Column("shards_done", Integer, nullable=False, default=0),
+    Column("candidates", Integer, nullable=False, default=0),
+    Column("unscored", Integer, nullable=False, default=0),
+    Column("evaluations", Number, nullable=False, default=0),
+    Column("verifier_calls", Number, nullable=False, default=0),
+    Column("verifier_seconds", Float, nullable=False, default=0.0),
+    sa.Index("jobs_state", "state"),
+)
+
+items = Table(
+    "items",
+    metadata,
+    Column("job", Number, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("id", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("stop_reason", Text),
+    Column("error", Text),
+    Column("shards_left", Integer, nullable=False),
+    Column("drawn", Integer, nullable=False, default=0),
+    Column("evaluations", Number, nullable=False, default=0),
+    sqlite_with_rowid=False,
+)
+
+shards = Table(
+    "shards",
+    metadata,
+    Column("id", Number, primary_key=True),
+    Column("job", Number, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("lane", Text, nullable=False),
+    Column("spans", Text, nullable=False),
+    Column("state", Text, nullable=False),  # pending, queued, running, done, failed, cancelled
+    Column("attempt", Integer, nullable=False, default=0),  # the fence: every claim has a new one
+    Column("deaths", Integer, nullable=False, default=0),  # claims that ended without a word, or with an error
+    Column("message", Text),  # the Redis message whose holder may work on it
+    Column("worker", Text),
+    Column("changed", Float, nullable=False),
+    Column("error", Text),
+    sa.Index("shards_waiting", "state", "model", "lane", "number"),
+    sa.Index("shards_job", "job"),
+)
+
+candidates = Table(
+    "candidates",
+    metadata,
+    Column("job", Number, primary_key=True),
+    Column("item", Integer, primary_key=True),
+    Column("sample", Integer, primary_key=True),
+    Column("key", Text, nullable=False),  # names all the noise of this answer
+    Column("answer", Text),  # JSON, when small
+    Column("artifact", Text),  # SHA-256 of the bytes otherwise
+    Column("evaluations", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+judges = Table(
+    "judges",
+    metadata,
+    Column("id", Number, primary_key=True),
+    Column("job", Number, nullable=False),
+    Column("place", Integer, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("label", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    sa.UniqueConstraint("job", "label", "version"),
+)
+
+scores = Table(
+    "scores",
+    metadata,
+    Column("judge", Number, primary_key=True),
+    Column("item", Integer, primary_key=True),
+    Column("sample", Integer, primary_key=True),
+    Column("value", Float),  # null is unscored, with the reason
+    Column("passed", Boolean),
+    Column("canonical", Text),
+    Column("reason", Text),
+    Column("ms", Float, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+tallies = Table(  # running counts of (judge, item): curves read these and never scan
+    "tallies",
+    metadata,
+    Column("judge", Number, primary_key=True),
+    Column("item", Integer, primary_key=True),
+    Column("scored", Integer, nullable=False),
+    Column("passed", Integer, nullable=False),
+    Column("unscored", Integer, nullable=False),
+    Column("first_pass", Integer),  # lowest sample that passed
+    sqlite_with_rowid=False,
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", Number, primary_key=True),
+    Column("job", Number, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("data", Text, nullable=False),
+    Column("at", Float, nullable=False),
+    sa.Index("events_job", "job", "id"),
+)
+
+TERMINAL = ("completed", "failed", "cancelled", "expired")

@@ -1,0 +1,217 @@
+"""The life of a shard: pending -> queued -> running -> done. Each step is a transaction that says whose it is.
+
+At-least-once delivery, exactly-once effect: `commit` writes a shard's results only where the attempt is still the
+caller's, so a worker that was given up for dead changes nothing.
+"""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from service.spec import Span, Ticket
+from service.store.jobs import emit, settle
+from service.store.schema import candidates, items, jobs, judges, scores, shards, tallies
+
+MOST_DEATHS = 3
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A shard that this worker may commit, once, under this attempt."""
+
+    shard: int
+    job: int
+    attempt: int
+    spans: list[Span]
+
+
+@dataclass
+class Results:
+    """What one shard gives to the store: rows for the tables, and counts."""
+
+    candidates: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    scores: dict[str, list[dict[str, Any]]] = field(default_factory=dict[str, list[dict[str, Any]]])  # by label
+    tallies: dict[str, list[dict[str, Any]]] = field(default_factory=dict[str, list[dict[str, Any]]])
+    items: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    evaluations: int = 0
+    verifier_calls: int = 0
+    verifier_seconds: float = 0.0
+    unscored: int = 0
+
+
+def windows(connection: sa.Connection) -> dict[tuple[str, str], tuple[int, int]]:
+    """For each (model, lane) that has pending shards: how many wait, and how many are out."""
+    counts: dict[tuple[str, str], dict[str, int]] = {}
+    live = shards.c.state.in_(("pending", "queued", "running"))
+    columns = (shards.c.model, shards.c.lane, shards.c.state)
+    for model, lane, state, n in connection.execute(
+        sa.select(*columns, sa.func.count()).where(live).group_by(*columns)
+    ):
+        counts.setdefault((model, lane), {})[state] = n
+    return {
+        key: (n["pending"], n.get("queued", 0) + n.get("running", 0)) for key, n in counts.items() if n.get("pending")
+    }
+
+
+def waiting(connection: sa.Connection, model: str, lane: str, limit: int) -> list[Ticket]:
+    """Pending shards, round-robin over jobs: every job's first shard comes before anybody's second."""
+    mine = sa.and_(shards.c.state == "pending", shards.c.model == model, shards.c.lane == lane)
+    query = sa.select(shards.c.id, shards.c.job).where(mine).order_by(shards.c.number, shards.c.job).limit(limit)
+    return [Ticket(shard=s, job=j, model=model, lane=lane) for s, j in connection.execute(query).tuples()]  # type: ignore[arg-type]
+
+
+def published(connection: sa.Connection, messages: dict[int, str]) -> None:
+    """Remember which message carries which shard, unless a worker was faster."""
+    change = sa.update(shards).where(shards.c.id == sa.bindparam("s"), shards.c.state == "pending")
+    rows = [{"s": shard, "m": message} for shard, message in messages.items()]
+    connection.execute(change.values(state="queued", message=sa.bindparam("m"), changed=time.time()), rows)
+
+
+def out(connection: sa.Connection, older: float) -> list[tuple[int, str, str, str | None]]:
+    """(shard, model, lane, message) of shards that are queued or running and have not changed for `older` seconds."""
+    live = sa.and_(shards.c.state.in_(("queued", "running")), shards.c.changed < time.time() - older)
+    columns = (shards.c.id, shards.c.model, shards.c.lane, shards.c.message)
+    return list(connection.execute(sa.select(*columns).where(live)).tuples())
+
+
+def republish(connection: sa.Connection, lost: dict[int, str | None]) -> int:
+    """Shards whose message is gone wait again; those that ran count a death. Returns how many."""
+    changed = 0
+    for shard, message in lost.items():
+        mine = sa.and_(shards.c.id == shard, shards.c.message == message, shards.c.state.in_(("queued", "running")))
+        died = sa.case((shards.c.state == "running", 1), else_=0)
+        values = {"state": "pending", "message": None, "deaths": shards.c.deaths + died, "changed": time.time()}
+        changed += connection.execute(sa.update(shards).where(mine).values(**values)).rowcount
+    return changed
+
+
+class Claimed(NamedTuple):
+    """By message: what may be worked on, and why the dead letters died. Any other message is stale."""
+
+    claims: dict[str, Claim]
+    dead: dict[str, str]
+
+
+def claim(connection: sa.Connection, worker: str, deliveries: Sequence[tuple[str, int]]) -> Claimed:
+    """Claim (message, shard) pairs for a worker.
+
+    A shard that runs already may be taken over only with its own message, which Redis hands to another worker when the
+    lease has run out. A shard that died too often is closed instead.
+    """
+    claims: dict[str, Claim] = {}
+    dead: dict[str, str] = {}
+    for message, shard in deliveries:
+        again = sa.and_(shards.c.state == "running", shards.c.message == message)
+        free = sa.or_(shards.c.state.in_(("pending", "queued")), again)
+        row = connection.execute(
+            sa.update(shards)
+            .where(shards.c.id == shard, free)
+            .values(
+                state="running",
+                attempt=shards.c.attempt + 1,
+                deaths=shards.c.deaths + sa.case((shards.c.state == "running", 1), else_=0),
+                message=message,
+                worker=worker,
+                changed=time.time(),
+            )
+            .returning(shards.c.job, shards.c.attempt, shards.c.deaths, shards.c.spans, shards.c.error)
+        ).first()
+        if row is None:
+            continue
+        claimed = Claim(shard, row.job, row.attempt, [Span.model_validate(span) for span in json.loads(row.spans)])
+        if row.deaths >= MOST_DEATHS:
+            dead[message] = row.error or f"worker_lost: {row.deaths} workers died on this shard"
+            fail(connection, claimed, dead[message])
+            continue
+        first = sa.and_(jobs.c.id == row.job, jobs.c.state == "queued")
+        begun = connection.execute(sa.update(jobs).where(first).values(state="in_progress", started=time.time()))
+        if begun.rowcount:
+            emit(connection, row.job, "in_progress", {"state": "in_progress"})
+        claims[message] = claimed
+    return Claimed(claims, dead)
+
+
+def _mine(claimed: Claim) -> sa.ColumnElement[bool]:
+    return sa.and_(shards.c.id == claimed.shard, shards.c.attempt == claimed.attempt, shards.c.state == "running")
+
+
+def commit(connection: sa.Connection, claimed: Claim, results: Results) -> bool:
+    """Write a shard's results and count them, once. False, and nothing written, when the claim is no longer good."""
+    done = sa.update(shards).where(_mine(claimed)).values(state="done", changed=time.time())
+    if not connection.execute(done).rowcount:
+        return False
+    if results.candidates:
+        connection.execute(sa.insert(candidates), results.candidates)
+    labels = sa.select(judges.c.label, judges.c.id).where(judges.c.job == claimed.job)
+    ids = dict(connection.execute(labels).tuples().all())
+    for label, rows in results.scores.items():
+        if rows:
+            connection.execute(sa.insert(scores), [{"judge": ids[label], **row} for row in rows])
+    for label, rows in results.tallies.items():
+        _tally(connection, [{"judge": ids[label], **row} for row in rows])
+    _count(connection, claimed.job, results)
+    settle(connection, claimed.job, [span.item for span in claimed.spans], 1)
+    return True
+
+
+def _count(connection: sa.Connection, job: int, results: Results) -> None:
+    change = (
+        sa.update(items)
+        .where(items.c.job == job, items.c.number == sa.bindparam("n"))
+        .values(
+            drawn=items.c.drawn + sa.bindparam("drawn_"),
+            evaluations=items.c.evaluations + sa.bindparam("evaluations_"),
+            stop_reason=sa.func.coalesce(sa.bindparam("reason_", type_=sa.Text), items.c.stop_reason),
+            error=sa.func.coalesce(sa.bindparam("error_", type_=sa.Text), items.c.error),
+        )
+    )
+    if results.items:
+        connection.execute(change, results.items)
+    names = ("evaluations", "verifier_calls", "verifier_seconds", "unscored")
+    added = {name: jobs.c[name] + getattr(results, name) for name in names}
+    added["candidates"] = jobs.c.candidates + len(results.candidates)
+    connection.execute(sa.update(jobs).where(jobs.c.id == job).values(**added))
+
+
+def _tally(connection: sa.Connection, rows: list[dict[str, Any]]) -> None:
+    """Add running counts; several shards may share an item."""
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    new = insert(tallies)
+    added = {name: tallies.c[name] + new.excluded[name] for name in ("scored", "passed", "unscored")}
+    earliest = sa.case(
+        (tallies.c.first_pass.is_(None), new.excluded.first_pass),
+        (new.excluded.first_pass.is_(None), tallies.c.first_pass),
+        (new.excluded.first_pass < tallies.c.first_pass, new.excluded.first_pass),
+        else_=tallies.c.first_pass,
+    )
+    if rows:
+        keys = [tallies.c.judge, tallies.c.item]
+        connection.execute(new.on_conflict_do_update(index_elements=keys, set_={**added, "first_pass": earliest}), rows)
+
+
+def fail(connection: sa.Connection, claimed: Claim, error: str) -> bool:
+    """Close a shard that cannot be done; its items fail with the reason, the rest of the job goes on."""
+    done = sa.update(shards).where(_mine(claimed)).values(state="failed", error=error, changed=time.time())
+    if not connection.execute(done).rowcount:
+        return False
+    settle(connection, claimed.job, [s.item for s in claimed.spans], 1, {"error": error, "stop_reason": "error"})
+    return True
+
+
+def hand_back(connection: sa.Connection, claimed: Claim, error: str | None = None) -> bool:
+    """Let the shard wait again: without blame (shutdown), or, after an error, with a death counted."""
+    died = 0 if error is None else 1
+    values = {"state": "pending", "message": None, "error": error, "deaths": shards.c.deaths + died}
+    change = sa.update(shards).where(_mine(claimed)).values(**values, changed=time.time())
+    return bool(connection.execute(change).rowcount)
+
+
+def cancelling(connection: sa.Connection, ids: Sequence[int]) -> set[int]:
+    """Which of these jobs were asked to stop."""
+    asked = sa.select(jobs.c.id).where(jobs.c.id.in_(ids), jobs.c.state == "cancelling")
+    return set(connection.execute(asked).scalars())

@@ -1,0 +1,219 @@
+"""One process a device: pulls shards of the models it holds, runs many searches at once, commits what they found."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import redis
+import sqlalchemy as sa
+from sqlalchemy.exc import OperationalError
+
+from search.run import Engine
+from service import catalog
+from service.artifacts import Artifacts
+from service.execute import Bench, execute
+from service.queue import Broker, Delivery
+from service.settings import Settings
+from service.spec import JobSpec
+from service.store import Store, shards
+from service.store.schema import jobs
+
+log = logging.getLogger("winnow.worker")
+OUTAGES = (redis.RedisError, OperationalError, OSError)
+
+
+@dataclass
+class Job:
+    """What a worker knows of a job it works for."""
+
+    bench: Bench
+    deadline: float
+    stopped: str | None = None
+
+
+@dataclass(eq=False)
+class Held:
+    """A shard in this worker's hands."""
+
+    delivery: Delivery
+    claim: shards.Claim
+    rows: int
+    task: asyncio.Task[None] | None = None
+
+
+@dataclass
+class Worker:
+    """Pulls while there is room: about four full batches of rows keep the device busy without hoarding."""
+
+    store: Store
+    broker: Broker
+    artifacts: Artifacts
+    models: Sequence[str] = ()
+    name: str = field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}")
+    engine: Engine = field(default_factory=Engine)
+    held: dict[str, Held] = field(default_factory=dict[str, Held])
+    known: dict[int, Job] = field(default_factory=dict[int, Job])
+    loading: asyncio.Lock = field(default_factory=asyncio.Lock)
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def run(self) -> None:
+        """Work until told to stop; then hand back what is unfinished."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stopping.set)
+        keeper = threading.Thread(target=self._keep_leases, name="leases", daemon=True)
+        keeper.start()
+        watch = asyncio.create_task(self._watch_cancelled())
+        try:
+            await self._pull_until_stopped()
+        finally:
+            watch.cancel()
+            await self._hand_back_all()
+
+    async def _pull_until_stopped(self) -> None:
+        pause = 0.05
+        while not self.stopping.is_set():
+            try:
+                busy = await self._pull()
+            except OUTAGES as error:
+                log.warning("cannot pull: %s; trying again", error)
+                busy, pause = 0, 1.0
+            pause = 0.02 if busy else min(0.25, pause * 1.5)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.stopping.wait(), pause)
+
+    def _room(self) -> int:
+        """Rows that may still be taken on."""
+        limits = [f.limit for key, f in self.engine.filled().items() if key.endswith("'advance')")]
+        return 4 * max(limits, default=64) - sum(held.rows for held in self.held.values())
+
+    async def _pull(self) -> int:
+        """Take on shards while there is room; returns how many."""
+        if self._room() <= 0:
+            return 0
+        streams = await asyncio.to_thread(self.broker.streams, self.models, list(self.engine.loaded))
+        deliveries = await asyncio.to_thread(self.broker.pull, self.name, streams, 4)
+        if not deliveries:
+            return 0
+        pairs = [(delivery.message, delivery.ticket.shard) for delivery in deliveries]
+        claimed = await self.store.awrite(shards.claim, self.name, pairs)
+        for delivery in deliveries:
+            if reason := claimed.dead.get(delivery.message):
+                await asyncio.to_thread(self.broker.bury, delivery.ticket, reason)
+            if claim := claimed.claims.get(delivery.message):
+                held = Held(delivery, claim, sum(span.count for span in claim.spans))
+                self.held[delivery.message] = held
+                held.task = asyncio.create_task(self._work(held))
+            else:
+                await asyncio.to_thread(self.broker.finish, self.name, delivery)
+        return len(deliveries)
+
+    async def _work(self, held: Held) -> None:
+        """One shard from claim to commit. Whatever goes wrong, the shard is left to somebody."""
+        claim = held.claim
+        try:
+            job = await self._job(claim)
+            results = await execute(claim, job.bench, self.engine, self.artifacts, job.deadline, lambda: job.stopped)
+            if not await self.store.awrite(shards.commit, claim, results):
+                log.warning("shard %d: another worker has it, nothing written", claim.shard)
+        except asyncio.CancelledError:
+            raise
+        except OUTAGES as error:
+            log.warning("shard %d: %s; handed back", claim.shard, error)
+            await self._hand_back(held, f"{type(error).__name__}: {error}")
+            await asyncio.sleep(1)
+        except Exception as error:
+            log.exception("shard %d failed", claim.shard)
+            await self._hand_back(held, f"{type(error).__name__}: {error}"[:2000])
+        await self._let_go(held)
+
+    async def _job(self, claim: shards.Claim) -> Job:
+        """The job's plug-ins, loaded once."""
+        async with self.loading:
+            if claim.job not in self.known:
+                self.known[claim.job] = await self._load(claim)
+        return self.known[claim.job]
+
+    async def _load(self, claim: shards.Claim) -> Job:
+        """What the job names, loaded and measured."""
+        row = await self.store.aread(_job_row, claim.job)
+        prepared = catalog.prepare(JobSpec.model_validate_json(row.spec))
+        loop = asyncio.get_running_loop()
+        bench = await loop.run_in_executor(self.engine.device, Bench.of, prepared)
+        await self.engine.load(prepared.model.plugin.name, bench.generator, prepared.spec.items[0])
+        seconds = prepared.spec.budget.seconds
+        deadline = float("inf") if seconds is None else (row.started or time.time()) + seconds
+        return Job(bench, deadline)
+
+    async def _hand_back(self, held: Held, error: str | None = None) -> None:
+        try:
+            await self.store.awrite(shards.hand_back, held.claim, error)
+        except OUTAGES as outage:
+            log.warning("shard %d: %s; its lease will run out", held.claim.shard, outage)
+
+    async def _let_go(self, held: Held) -> None:
+        self.held.pop(held.delivery.message, None)
+        try:
+            await asyncio.to_thread(self.broker.finish, self.name, held.delivery)
+        except OUTAGES as outage:
+            log.warning("shard %d: %s; its message stays until its lease runs out", held.claim.shard, outage)
+
+    async def _hand_back_all(self) -> None:
+        for held in list(self.held.values()):
+            if held.task:
+                held.task.cancel()
+            await self._hand_back(held)
+            await self._let_go(held)
+
+    async def _watch_cancelled(self) -> None:
+        """Searches of cancelled jobs stop at their next step."""
+        while True:
+            await asyncio.sleep(0.5)
+            working = {held.claim.job for held in self.held.values()}
+            for job in [job for job in self.known if job not in working and len(self.known) > 64]:
+                del self.known[job]
+            try:
+                stopped = await self.store.aread(shards.cancelling, list(working)) if working else set[int]()
+            except OUTAGES:
+                continue
+            for job in stopped & self.known.keys():
+                self.known[job].stopped = "cancelled"
+
+    def _keep_leases(self) -> None:
+        """A plain thread with its own connection: a blocked event loop must not lose a lease."""
+        broker = Broker(self.broker.url, self.broker.lease_ms / 1000)
+        while not self.stopping.is_set():
+            time.sleep(self.broker.lease_ms / 4000)
+            try:
+                lost = broker.renew(self.name, [held.delivery for held in list(self.held.values())])
+            except redis.RedisError as error:
+                log.warning("cannot renew leases: %s", error)
+                continue
+            for delivery in lost:
+                if delivery.message in self.held:
+                    log.warning("shard %d: lease lost; its commit will be refused", delivery.ticket.shard)
+
+
+def _job_row(connection: sa.Connection, job: int) -> sa.Row[tuple[str, float | None]]:
+    return connection.execute(sa.select(jobs.c.spec, jobs.c.started).where(jobs.c.id == job)).one()  # type: ignore[return-value]
+
+
+def main(settings: Settings, models: Sequence[str], name: str | None = None) -> None:
+    """Run a worker until SIGTERM."""
+    assert settings.redis_url is not None
+    store = Store(settings.database, durable=False)  # a lost commit is computed again
+    worker = Worker(store, Broker(settings.redis_url, settings.lease_seconds), Artifacts(settings.artifacts), models)
+    if name:
+        worker.name = name
+    try:
+        asyncio.run(worker.run())
+    finally:
+        store.close()

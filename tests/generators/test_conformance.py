@@ -1,0 +1,128 @@
+"""Every built-in generator passes the exam, and the exam fails generators that deserve it."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from generators.builtin import GENERATORS
+from generators.conformance import Failed, examine
+from generators.fake import Fake, fake
+from search.ports import Item, Rows
+
+ITEMS = [Item(prompt="3"), Item(prompt="8")]
+# (name, configuration, configuration of a job that shares its calls, or None)
+CASES: list[tuple[str, dict[str, Any], dict[str, Any] | None]] = [
+    ("toy/gaussian_mixture", {}, {}),
+    ("toy/gaussian_mixture", {"weights": [1.0], "means": [0.3], "variances": [1.44], "steps": 1}, None),
+    ("toy/bits", {}, {}),
+    ("toy/bits", {"length": 9, "q": 0.6}, None),
+    ("toy/markov", {}, {}),
+    ("toy/noop", {}, {}),
+    ("digits", {"steps": 3}, {"steps": 2, "eta": 1.0}),
+    ("digits", {"steps": 2, "eta": 0.5, "guidance": 2.0}, {"steps": 3, "guidance": 3.0}),
+    ("digits-early", {"steps": 2, "eta": 1.0}, None),
+    ("digits-unconditional", {"steps": 3, "eta": 1.0}, {"steps": 2}),
+]
+
+
+def test_every_builtin_is_examined() -> None:
+    assert {name for name, _, _ in CASES} == set(GENERATORS.names())
+
+
+@pytest.mark.parametrize(("name", "config", "company"), CASES)
+def test_passes(name: str, config: dict[str, Any], company: dict[str, Any] | None) -> None:
+    found = GENERATORS.find(name)
+    image = name.startswith("digits")
+
+    def build(settings: dict[str, Any]) -> Any:
+        return found.factory(found.config(**settings))
+
+    offers = set(found.facts.offers)
+    if image and config.get("eta", 0) == 0:
+        offers.discard("stochastic_step")  # true of the plug-in, not of this configuration
+    examine(
+        build(config),
+        ITEMS,
+        offers=offers,
+        company=None if company is None else build(company),
+        tolerance=1e-4 if image else 0.0,  # matrix products round differently in batches of different size
+        count=4 if image else 8,
+    )
+
+
+def test_fake_passes() -> None:
+    examine(fake(), ITEMS, offers={"preview", "stochastic_step"}, company=fake(5))
+
+
+@dataclass(frozen=True)
+class Endless(Fake):
+    def advance(self, rows: Rows) -> Rows:
+        return replace(super().advance(rows), done=np.zeros(len(rows), bool))
+
+
+class Mutating(Fake):
+    def advance(self, rows: Rows) -> Rows:
+        rows.columns["x"][:] += 1
+        return super().advance(rows)
+
+
+class Mingling(Fake):
+    def advance(self, rows: Rows) -> Rows:
+        moved = super().advance(rows)
+        return replace(moved, columns={**moved.columns, "x": moved.columns["x"] + rows.columns["x"].mean()})
+
+
+class Unnamed(Fake):
+    def advance(self, rows: Rows) -> Rows:
+        moved = super().advance(rows)
+        return replace(moved, columns={**moved.columns, "x": np.random.default_rng().normal(size=len(rows))})
+
+
+class Deterministic(Fake):
+    def start(self, items: Any, keys: Any) -> Rows:
+        rows = super().start(items, keys)
+        return replace(rows, columns={**rows.columns, "x": keys[:, 0].astype(float)})
+
+    def advance(self, rows: Rows) -> Rows:
+        return rows.moved(rows.step + 1 >= rows.columns["steps"], {"x": rows.columns["x"] + 1})
+
+
+class Short(Fake):
+    def finish(self, rows: Rows) -> list[Any]:
+        return super().finish(rows)[1:]
+
+
+class Numpy(Fake):
+    def finish(self, rows: Rows) -> list[Any]:
+        return list(rows.columns["x"])
+
+
+class Wandering(Fake):
+    def preview(self, rows: Rows) -> list[Any]:
+        return [x + 1 for x in rows.columns["x"].tolist()]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        (Endless(), "not done after 3 steps"),
+        (Mutating(), "advance changed the rows"),
+        (Mingling(), "in two halves"),
+        (Unnamed(), "the same keys gave other rows"),
+        (Deterministic(), "no step is stochastic"),
+        (Short(), "7 values for 8 rows"),
+        (Numpy(), "expected a JSON value"),
+        (Wandering(), "preview of a done row"),
+    ],
+)
+def test_fails(wrong: Fake, sentence: str) -> None:
+    with pytest.raises(Failed, match=sentence):
+        examine(wrong, ITEMS, offers={"preview", "stochastic_step"})
+
+
+def test_refuses_company_of_another_key() -> None:
+    noop = GENERATORS.find("toy/noop")
+    with pytest.raises(Failed, match="differ; nothing to share"):
+        examine(fake(), ITEMS, company=noop.factory(noop.config()))

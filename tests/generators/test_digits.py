@@ -1,0 +1,89 @@
+"""The shipped digits networks: images, prompts, precision. Their accuracy is measured by `bench/digits.py`."""
+
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+
+from generators.builtin import GENERATORS
+from generators.digits import CLASSES, NULL_CLASS, images, loaded
+from search import keys
+from search.ports import Item, Rows
+
+ITEMS = [Item(prompt=c) for c in CLASSES]
+KEYS = keys.rows(keys.problem(0, "digits"), 0, len(ITEMS))
+
+
+def run(generator: Any, rows: Rows) -> Rows:
+    while not rows.done.all():
+        rows = generator.advance(rows)
+    return rows
+
+
+def build(name: str, **config: Any) -> Any:
+    found = GENERATORS.find(name)
+    return found.factory(found.config(**config))
+
+
+def test_naming_and_building_a_generator_imports_no_torch() -> None:
+    code = (
+        "import sys; from generators.builtin import GENERATORS as g; p = g.find('digits'); "
+        "assert p.factory(p.config()).price == 1 and p.card; assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("name", ["digits", "digits-early", "digits-unconditional"])
+def test_answers_are_images_of_ink_on_black(name: str) -> None:
+    generator = build(name, steps=4)
+    rows = run(generator, generator.start(ITEMS, KEYS))
+    for image in generator.finish(rows):
+        assert image.shape == (28, 28)
+        assert image.dtype == np.uint8
+        assert 5 < image.mean() < 100  # digits of the training set: 8 to 70
+        assert image[:2].mean() < 20  # their border is empty
+
+
+def test_images_undo_pixel_unshuffle() -> None:
+    import torch
+
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 28, 28)).astype(np.uint8)
+    latents = torch.nn.functional.pixel_unshuffle(torch.tensor(pixels[:, None]).float() / 127.5 - 1, 2)
+    np.testing.assert_array_equal(images(latents.numpy()), pixels)
+
+
+def test_the_answer_of_a_key_is_the_same_in_any_company() -> None:
+    generator = build("digits", steps=3, eta=1.0)
+    rows = generator.start(ITEMS, KEYS)
+    together = generator.finish(run(generator, rows))
+    alone = generator.finish(run(generator, rows[3:4]))
+    assert np.abs(together[3].astype(int) - alone[0]).max() <= 1
+
+
+def test_the_prompt_is_not_told_to_the_unconditional_network() -> None:
+    generator = build("digits-unconditional", steps=2)
+    assert (generator.start([Item(prompt="a cat")], KEYS[:1]).columns["label"] == NULL_CLASS).all()
+    assert generator.batch_key == build("digits", steps=7, eta=0.5).batch_key  # one call serves both
+
+
+def test_half_precision_draws_nearly_the_same_images() -> None:
+    exact, coarse = (build("digits", steps=3, dtype=dtype) for dtype in ("float32", "bfloat16"))
+    assert exact.batch_key != coarse.batch_key
+    a, b = (np.stack(g.finish(run(g, g.start(ITEMS, KEYS)))).astype(float) for g in (exact, coarse))
+    assert np.abs(a - b).mean() < 4  # of 255; another class or noise moves the mean by 20 and more
+
+
+def test_weights_are_loaded_once() -> None:
+    assert loaded("digits") is loaded("digits")
+
+
+@pytest.mark.parametrize("prompt", ["", "10", "x", "٣", "a seven"])
+@pytest.mark.parametrize("name", ["digits", "digits-early"])
+def test_refuses_prompts_that_are_no_digit(name: str, prompt: str) -> None:
+    config = GENERATORS.find(name).config()
+    with pytest.raises(ValueError, match="the prompt must be one digit, 0, 1"):
+        config.check(Item(prompt=prompt))
+    config.check(Item(prompt="7"))
+    GENERATORS.find("digits-unconditional").config().check(Item(prompt=prompt))

@@ -1,0 +1,164 @@
+"""The exam, taken by every built-in verifier; and the exam itself, on verifiers that break the contract."""
+
+import asyncio
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import verifiers
+from search.ports import Answer, Item, Score, unscored
+from verifiers.builtin import VERIFIERS
+from verifiers.conformance import Failed, examine, fake
+
+
+def pictures():
+    """Noise, a blank image, and a bar that looks like a one, as uint8 [28, 28]."""
+    bar = np.zeros((28, 28), np.uint8)
+    bar[5:23, 13:16] = 255
+    noise = np.random.default_rng(0).integers(0, 256, (5, 28, 28)).astype(np.uint8)
+    return [bar, np.zeros((28, 28), np.uint8), *noise]
+
+
+SAMPLES = {
+    "toy/linear": ({}, None, [0.5, -1, 3.25]),
+    "toy/quadratic": ({"center": 1.0}, None, [0.5, -1, 3.25]),
+    "toy/ones": ({}, None, [[0, 1, 1], "0110", [0, 0, 0]]),
+    "toy/count": ({"symbol": 2}, None, [[0, 2, 2], "0212", [1]]),
+    "exact": ({}, "7", ["7", " 7 ", "8"]),
+    "numeric": ({}, "7", ["7", "It is 7.0", "8", "none"]),
+    "regex": ({"pattern": r"(\d+)"}, None, ["7", "a 12 b", "none"]),
+    "json_schema": ({"schema": {"type": "object"}}, None, ["{}", '{"a": 1}', "[1]", "{"]),
+    "digit_classifier": ({}, "1", pictures()),
+    "digit_classifier_b": ({}, 1, pictures()),
+    "ccexam": ({}, "1", pictures()),
+}
+
+
+def test_every_builtin_sits_the_exam():
+    assert sorted(SAMPLES) == sorted(VERIFIERS.builtins)
+
+
+@pytest.mark.parametrize("name", sorted(VERIFIERS.builtins))
+def test_the_exam(name):
+    if name == "ccexam":
+        try:
+            version("ccexam")
+        except PackageNotFoundError:
+            pytest.skip("NOT EXAMINED: the judge 'ccexam' needs the distribution ccexam==1.0.0 (extra `judges`).")
+    config, target, values = SAMPLES[name]
+    plugin = VERIFIERS.find(name)
+    examine(plugin.factory(plugin.config(**config)), [Answer(value, Item(id="i", target=target)) for value in values])
+
+
+@pytest.mark.parametrize("name", sorted(VERIFIERS.builtins))
+def test_every_builtin_has_a_card_and_described_settings(name):
+    plugin = VERIFIERS.find(name)
+    card = Path(verifiers.__file__).parent / "cards" / f"{name.replace('/', '-')}.md"
+    assert plugin.card == card.read_text()
+    assert plugin.card.startswith(f"# {name}\n")
+    for word in ("value", "passed", f"version {plugin.facts.version}", "Cost"):
+        assert word in plugin.card, f"the card of {name} does not mention {word!r}"
+    for setting, schema in plugin.schema().get("properties", {}).items():
+        assert "description" in schema, f"{name}: {setting} has no description"
+        assert f"`{setting}`" in plugin.card, f"the card of {name} does not mention its setting {setting!r}"
+
+
+ANSWERS = [Answer(value, Item(target="a")) for value in ("a", "bb", "ccc")]
+
+
+class Forgetful:
+    """Gives another score at every call."""
+
+    calls = 0
+
+    def __call__(self, answers):
+        """One more than last time."""
+        self.calls += 1
+        return [Score(float(self.calls)) for _ in answers]
+
+
+def each(judge):
+    return lambda answers: [judge(a.value) for a in answers]
+
+
+def short(answers):
+    return [Score(1.0) for _ in answers][1:]
+
+
+def hasty(answers):
+    _ = answers[0]
+    return [Score(1.0) for _ in answers]
+
+
+def sociable(answers):
+    return [Score(1.0 / len(answers)) for _ in answers]
+
+
+def positional(answers):
+    return [Score(float(i)) for i, _ in enumerate(answers)]
+
+
+def greedy(answers):
+    for a in answers:
+        if isinstance(a.value, list):
+            a.value.append(1)
+    return [Score(0.0) for _ in answers]
+
+
+async def plain(answers):
+    await asyncio.sleep(0)
+    return [Score(1.0) if isinstance(a.value, str) else unscored("not text") for a in answers]
+
+
+async def late(answers):
+    await asyncio.sleep(0)
+    return [Score(float(len(a.value))) for a in answers]
+
+
+@pytest.mark.parametrize(
+    ("verifier", "complaint"),
+    [
+        (short, "3 answers got 2 scores"),
+        (hasty, "raised IndexError"),
+        (sociable, "in a larger batch"),
+        (positional, "in another order"),
+        (Forgetful(), "the second time"),
+        (each(lambda v: Score(float("nan"))), "finite"),
+        (each(lambda v: Score(np.float32(1))), "finite"),
+        (each(lambda v: Score(None)), "needs a reason"),
+        (each(lambda v: Score(None, False, "broken")), "neither passes nor votes"),
+        (each(lambda v: 1.0), "expected a Score"),
+        (each(lambda v: Score(1.0, np.bool_(True))), "passed is True"),
+        (each(lambda v: Score(1.0, True, None, 7)), "canonical is text"),
+        (each(lambda v: Score(float(v == "a" or len(v)))), "on a hostile answer, None: the verifier raised TypeError"),
+        (late, "on a hostile answer, None: the verifier raised TypeError"),
+    ],
+)
+def test_the_exam_finds_the_fault(verifier, complaint):
+    with pytest.raises(Failed, match=complaint):
+        examine(verifier, ANSWERS)
+
+
+def test_the_exam_finds_changed_answers():
+    with pytest.raises(Failed, match="changed the answers"):
+        examine(greedy, [Answer([1], Item())])
+
+
+def test_async_verifiers_and_the_fake_pass():
+    examine(plain, ANSWERS)
+    examine(fake({"a": 1.0, "bb": 0.0, "ccc": None}), ANSWERS)
+
+
+def test_the_fake_says_what_it_was_told():
+    assert fake({"a": 1.0, "bb": 0.0})(ANSWERS) == [
+        Score(1.0, True, None, "a"),
+        Score(0.0, False, None, "bb"),
+        unscored("the fake has no value for this answer"),
+    ]
+
+
+def test_the_exam_needs_an_answer():
+    with pytest.raises(ValueError, match="at least one answer"):
+        examine(plain, [])

@@ -1,0 +1,22 @@
+"""The verifiers that come with Winnow. Naming one imports nothing heavy."""
+
+from search.plugins import Registry
+
+VERIFIERS = Registry(
+    "verifier",
+    "winnow.verifiers",
+    {
+        "toy/linear": "verifiers.toy:linear",
+        "toy/quadratic": "verifiers.toy:quadratic",
+        "toy/ones": "verifiers.toy:ones",
+        "toy/count": "verifiers.toy:count",
+        "exact": "verifiers.answers:exact",
+        "numeric": "verifiers.answers:numeric",
+        "regex": "verifiers.answers:regex",
+        "json_schema": "verifiers.structured:json_schema",
+        "digit_classifier": "verifiers.digits:digit_classifier",
+        "digit_classifier_b": "verifiers.digits:digit_classifier_b",
+        "ccexam": "verifiers.digits:ccexam",
+    },
+)
+"""Every built-in verifier; plug-ins of other distributions join by the entry-point group `winnow.verifiers`."""

@@ -1,0 +1,33 @@
+"""A limit on the processor time of one judgement: what else would stop a hostile pattern?"""
+
+import signal
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+from verifiers.each import Unreadable
+
+
+@contextmanager
+def patience(seconds: float = 1.0) -> Generator[None]:
+    """Raise Unreadable inside the block once it has used `seconds` of processor time.
+
+    A signal does it, which `re` looks for as it backtracks. Signals reach only the main thread, where the tasks of a
+    pool process run; that is why verifiers that use this are marked `place="process"`. In any other thread, and on
+    systems without SIGVTALRM, there is no limit.
+    """
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGVTALRM"):
+        yield
+        return
+
+    def stop(*_: Any) -> None:
+        raise Unreadable(f"not decided within {seconds:g} s of processor time")
+
+    before = signal.signal(signal.SIGVTALRM, stop)
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
