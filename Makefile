@@ -1,0 +1,39 @@
+# Every target sets up what it needs. VENV and PYTHON may be given: make test VENV=/tmp/venv PYTHON=python3.12
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+export HF_HUB_OFFLINE ?= 1
+
+.PHONY: install check test demo bench clean help
+.DEFAULT_GOAL := help
+
+install: $(VENV)/installed ## virtual environment with everything (torch first, pinned)
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt torch==2.13.0 numpy
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[torch,demo,dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt --no-deps ccexam
+	touch $@
+
+check: install ## style, types and layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/pyright
+
+test: install ## all tests (under 10 minutes on two cores)
+	$(BIN)/python -m pytest
+
+demo: install ## real jobs on the digits models: table, curve, pictures
+	$(BIN)/winnow demo --out demo --data-dir demo/data
+
+bench: install ## ratios as JSON; wants a quiet machine
+	$(BIN)/python -m bench.overheads
+	$(BIN)/python -m bench.engine
+
+clean: ## remove what the targets made
+	rm -rf $(VENV) demo build dist *.egg-info .ruff_cache .pytest_cache .hypothesis
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1	/' | expand -t 14

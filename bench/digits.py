@@ -40,7 +40,7 @@ def build(name: str, steps: int, eta: float, guidance: float) -> Generator:
         return Diffusion(model(weights), lambda item: int(item.prompt), steps, eta, guidance)
     found = GENERATORS.find(name)
     guided = {} if guidance == 1 else {"guidance": guidance}
-    return found.factory(found.config(steps=steps, eta=eta, **guided))
+    return found.factory(found.config.model_validate({"steps": steps, "eta": eta, **guided}))
 
 
 def draw(generator: Generator, items: list[Item], each: int, seed: int) -> list[Any]:

@@ -10,10 +10,25 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 Q = TypeVar("Q", bound=Sized)
 R = TypeVar("R")
+T = TypeVar("T")
+FEW = 8
 
 
 class OutOfMemory(RuntimeError):
     """One question alone does not fit the device."""
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether a smaller call may succeed where this one failed; torch's own error is known by its name."""
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+
+
+def contained(call: Callable[..., T], *arguments: Any) -> T:
+    """What the call returns; a RuntimeError for what no future can carry, or what would end the event loop."""
+    try:
+        return call(*arguments)
+    except (StopIteration, SystemExit, asyncio.CancelledError) as error:
+        raise RuntimeError(f"{call} raised {error!r}") from error
 
 
 class _Waiting(NamedTuple, Generic[Q, R]):
@@ -29,40 +44,58 @@ class Filled:
     rows: int = 0
     limit: int = 1
 
+    @property
+    def mean(self) -> float:
+        """Rows in a call, on average."""
+        return self.rows / max(1, self.calls)
+
 
 class Batcher(Generic[Q, R]):
     """Awaiting `batcher(question)` runs `call` on it together with all the questions that wait beside it.
 
     call: plain function, many questions in, as many results out; runs in `executor` (one thread for a device).
     limit: most rows (`len` of a question, at least 1) in one call. Questions are taken in order of arrival.
-    A call that raises fails only its own questions: several are then tried one by one.
+    lanes: calls that may run at once, as on the cores of a CPU; lanes that are free share what waits.
+    A call that raises fails only its own questions: several are then tried one by one. After a call that did not fit
+    the memory, `limit` is half of its rows and several questions are tried in halves; one alone is OutOfMemory.
     """
 
-    def __init__(self, call: Callable[[Sequence[Q]], Sequence[R]], limit: int, executor: Executor | None = None):
-        self._call, self._executor = call, executor
+    def __init__(
+        self, call: Callable[[Sequence[Q]], Sequence[R]], limit: int, executor: Executor | None = None, lanes: int = 1
+    ):
+        self._call, self._executor, self._lanes = call, executor, lanes
         self._waiting: deque[_Waiting[Q, R]] = deque()
-        self._runner: asyncio.Task[None] | None = None
+        self._runners: set[asyncio.Task[None]] = set()
+        self._busy = 0
         self.filled = Filled(limit=limit)
 
     def __call__(self, question: Q) -> Awaitable[R]:
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(question, future))
-        if self._runner is None or self._runner.done():
-            self._runner = asyncio.create_task(self._drain())
+        if len(self._runners) < self._lanes:
+            self._runners.add(asyncio.create_task(self._drain()))
         return future
+
+    def share(self, rows: int) -> int:
+        """Rows of one question that should go into one call, so that every lane has some; few are not worth a cut."""
+        return min(self.filled.limit, max(FEW, -(-rows // self._lanes)))
 
     async def _drain(self) -> None:
         await asyncio.sleep(0)  # whoever is ready in this turn of the loop joins the first batch too
         while batch := self._next():
+            self._busy += 1
             await self._answer(batch)
+            self._busy -= 1
             await asyncio.sleep(0)  # the searches just answered ask their next question before the next batch is cut
+        self._runners = {task for task in self._runners if task is not asyncio.current_task()}  # in this same turn
 
     def _next(self) -> list[_Waiting[Q, R]]:
         batch: list[_Waiting[Q, R]] = []
-        rows = 0
+        rows, waiting = 0, sum(max(1, len(one.question)) for one in self._waiting)
+        limit = min(self.filled.limit, -(-waiting // (self._lanes - self._busy)))
         while self._waiting:
             size = max(1, len(self._waiting[0].question))
-            if batch and rows + size > self.filled.limit:
+            if batch and rows + size > limit:
                 break
             one = self._waiting.popleft()
             if not one.future.cancelled():
@@ -75,7 +108,7 @@ class Batcher(Generic[Q, R]):
         self.filled.calls += 1
         self.filled.rows += sum(map(len, questions))
         try:
-            results = await asyncio.get_running_loop().run_in_executor(self._executor, self._call, questions)
+            results = await asyncio.get_running_loop().run_in_executor(self._executor, contained, self._call, questions)
             if len(results) != len(questions):
                 raise ValueError(f"{self._call} answered {len(results)} of {len(questions)} questions")
         except Exception as error:
@@ -86,13 +119,14 @@ class Batcher(Generic[Q, R]):
                 one.future.set_result(result)
 
     async def _failed(self, batch: list[_Waiting[Q, R]], error: Exception) -> None:
-        memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+        memory = out_of_memory(error)
+        if memory:
+            self.filled.limit = max(1, min(self.filled.limit, sum(len(one.question) for one in batch) // 2))
         if len(batch) > 1:
-            if memory:
-                self.filled.limit = max(1, self.filled.limit // 2)
             half = len(batch) // 2 if memory else 1
             for i in range(0, len(batch), half):
-                await self._answer(batch[i : i + half])
+                if wanted := [one for one in batch[i : i + half] if not one.future.done()]:
+                    await self._answer(wanted)
         elif not batch[0].future.done():
             batch[0].future.set_exception(OutOfMemory(str(error)) if memory else error)
 
@@ -101,17 +135,23 @@ def best_limit(call: Callable[[Any], Any], rows: Callable[[int], Any], most: int
     """Best batch size of `call`, measured: double until time per row stops falling by 5 %, twice in a row.
 
     rows(n): a question of n rows. longest: seconds after which a single call is long enough. The answer is the
-    smallest size within 5 % of the best time per row, so that batches stay short where larger ones gain nothing.
+    smallest size within 5 % of the best time per row, so that batches stay short where larger ones gain nothing. A
+    size that does not fit the memory ends the search for larger ones.
     """
     each: dict[int, float] = {}
     size = 1
     while size <= most:
         question = rows(size)
         seconds: list[float] = []
-        for _ in range(3):
-            started = perf_counter()
-            call(question)
-            seconds.append(perf_counter() - started)
+        try:
+            for _ in range(3):
+                started = perf_counter()
+                call(question)
+                seconds.append(perf_counter() - started)
+        except Exception as error:
+            if each and out_of_memory(error):
+                break
+            raise
         each[size] = min(seconds) / size
         before = [each[s] for s in each if s <= size // 4]
         flat = before and min(each[size], each[size // 2]) > 0.95 * min(before)

@@ -5,6 +5,7 @@ It needs only 32-bit add, rotate and xor, so the same lines give the same intege
 """
 
 import hashlib
+import string
 from typing import Any
 
 import numpy as np
@@ -81,7 +82,8 @@ def normals(keys: Words, step: Any, size: int) -> NDArray[np.float64]:
     x, y = bits(keys, step, (size + 1) // 2)
     radius = np.sqrt(-2 * np.log((x + 0.5) * 2.0**-32))
     angle = (2 * np.pi * 2.0**-32) * y
-    return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=-1).reshape(len(keys), -1)[:, :size]
+    pairs = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=-1)
+    return pairs.reshape(len(keys), 2 * x.shape[1])[:, :size]
 
 
 def name(keys: Words) -> list[str]:
@@ -91,7 +93,7 @@ def name(keys: Words) -> list[str]:
 
 def parse(text: str) -> Words:
     """The key (uint32 [1, 2]) that `name` wrote. Raises ValueError for anything but 16 hexadecimal digits."""
-    if len(text) != 16:
+    if len(text) != 16 or not set(text) <= set(string.hexdigits):  # int() alone would take "0x", "_", spaces and signs
         raise ValueError(f"a key has 16 hexadecimal digits, not {text!r}")
     word = int(text, 16)
     return np.array([[word >> 32, word & 0xFFFFFFFF]], np.uint32)

@@ -13,8 +13,6 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_type_hints
 
-from pydantic import BaseModel
-
 from search.ports import Config
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -62,9 +60,9 @@ class Plugin:
     def config(self) -> type[Config]:
         """Type of its configuration: the annotation of the parameter `config`."""
         found = get_type_hints(self.factory).get("config")
-        if not (isinstance(found, type) and issubclass(found, BaseModel)):
+        if not (isinstance(found, type) and issubclass(found, Config)):
             raise TypeError(f"plug-in {self.name!r}: annotate its parameter `config` with a subclass of Config")
-        return found  # type: ignore[return-value]
+        return found
 
     @property
     def facts(self) -> Facts:

@@ -230,8 +230,8 @@ class Verdicts:
         """These answers and then those."""
         return Verdicts(
             [*self.answers, *more.answers],
-            {name: [*self.scores.get(name, ()), *scores] for name, scores in more.scores.items()},
-            {name: self.seconds.get(name, 0.0) + seconds for name, seconds in more.seconds.items()},
+            {n: [*self.scores.get(n, ()), *more.scores.get(n, ())] for n in {**self.scores, **more.scores}},
+            {n: self.seconds.get(n, 0.0) + more.seconds.get(n, 0.0) for n in {**self.seconds, **more.seconds}},
         )
 
 

@@ -14,12 +14,14 @@ from search.ports import Floats, Ints
 
 Scheme = Literal["systematic", "ssp", "stratified", "residual", "multinomial"]
 
+_BELOW_ONE = float(np.nextafter(1.0, 0.0))
+
 
 def _inverse(points: Floats, weights: Floats) -> Ints:
     """Inverse of the weights' cumulative sum at sorted points."""
     edges = np.cumsum(weights)
-    edges[-1] = max(edges[-1], 1.0)  # rounding must not leave a point beyond the last edge
-    return np.searchsorted(edges, points, side="right").astype(np.int64)
+    # Rounding must leave no point beyond the last edge, nor in a weight of zero behind it.
+    return np.searchsorted(edges / edges[-1], np.minimum(points, _BELOW_ONE), side="right").astype(np.int64)
 
 
 def systematic(uniforms: Floats, weights: Floats, m: int) -> Ints:

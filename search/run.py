@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 
 from search import keys
-from search.batching import Batcher, Filled, best_limit
+from search.batching import Batcher, Filled, OutOfMemory, best_limit, contained
 from search.metering import BudgetSpent, Metered, Spent
 from search.plugins import Place
 from search.population import Population
@@ -53,36 +53,57 @@ class Scored(NamedTuple):
 def scored(verifier: Plain, answers: Sequence[Answer]) -> list[Score]:
     """Scores of a plain verifier; whatever it raises or returns amiss is a reason on the answers concerned alone."""
     try:
-        scores = [plain(score) for score in verifier(answers)]
-        if len(scores) != len(answers):
-            raise ValueError(f"the verifier returned {len(scores)} scores for {len(answers)} answers")
-        return scores
-    except Exception as error:
-        if len(answers) > 1:
+        return complete(verifier(answers), answers)
+    except (Exception, SystemExit) as error:
+        if len(answers) != 1:
             return [scored(verifier, [answer])[0] for answer in answers]
-        return [unscored(f"{type(error).__name__}: {error}"[:500])]
+        return [failed(error)]
+
+
+def complete(given: Sequence[Score], answers: Sequence[Answer]) -> list[Score]:
+    """Plain scores. Raises ValueError unless there is one for each answer."""
+    scores = [plain(score) for score in given]
+    if len(scores) != len(answers):
+        raise ValueError(f"the verifier returned {len(scores)} scores for {len(answers)} answers")
+    return scores
+
+
+def failed(error: BaseException) -> Score:
+    """Unscored, because of an exception."""
+    return unscored(f"{type(error).__name__}: {error}"[:500])
 
 
 def plain(score: Score) -> Score:
-    """The score in Python's own types, or unscored where its value is not a finite number."""
-    value, passed, reason, canonical = score
-    if value is None:
-        return unscored(reason or "the verifier gave no value and no reason")
-    if not isfinite(value):
-        return unscored(f"the verifier's value {value} is not a finite number")
-    return Score(float(value), None if passed is None else bool(passed), reason, canonical)
+    """The score in Python's own types, or unscored where it is no score or its value is not a finite number."""
+    try:
+        value, passed, reason, canonical = score
+        if value is None:
+            return unscored(str(reason or "the verifier gave no value and no reason"))
+        if not isfinite(value):
+            return unscored(f"the verifier's value {value} is not a finite number")
+        words = (None if text is None else str(text) for text in (reason, canonical))
+        return Score(float(value), None if passed is None else bool(passed), *words)
+    except Exception as error:
+        return failed(error)
 
 
 @dataclass
 class Engine:
-    """The batchers of one device. Calls of plain plug-ins that use the device run one after the other in one thread."""
+    """The batchers of one device. lanes: calls of plug-ins on the device that may run at once.
 
-    device: Executor = field(default_factory=lambda: ThreadPoolExecutor(1, "device"))
+    A GPU has one lane. A CPU has one for each core that the worker may use, each call on a single thread: several calls
+    side by side share nothing, where the threads of one call wait for each other at every layer.
+    """
+
+    lanes: int = 1
     threads: Executor = field(default_factory=lambda: ThreadPoolExecutor(2, "verifier"))
     most: int = 4096
     batchers: dict[Hashable, Batcher[Any, Any]] = field(default_factory=dict[Hashable, Batcher[Any, Any]])
     profiled: set[Hashable] = field(default_factory=set[Hashable])
     loaded: set[str] = field(default_factory=set[str])
+
+    def __post_init__(self) -> None:
+        self.device: Executor = ThreadPoolExecutor(self.lanes, "device")
 
     def filled(self) -> dict[str, Filled]:
         """Running counts of every batcher."""
@@ -94,7 +115,7 @@ class Engine:
         """The batcher of one verb of a network."""
         key = (generator.batch_key, verb)
         if key not in self.batchers:
-            self.batchers[key] = Batcher(call, self.most, self.device)
+            self.batchers[key] = Batcher(call, self.most, self.device, self.lanes)
         return self.batchers[key]
 
     async def load(self, name: str, generator: Generator, item: Item) -> None:
@@ -103,13 +124,15 @@ class Engine:
         advance = self.verb(generator, "advance", lambda blocks: divided(generator.advance, blocks))
         if generator.batch_key in self.profiled:
             return
-        self.profiled.add(generator.batch_key)
 
         def rows(n: int) -> Rows:
             return generator.start([item] * n, keys.rows(keys.problem(0, item.id), 0, n))
 
         loop = asyncio.get_running_loop()
-        advance.filled.limit = await loop.run_in_executor(self.device, best_limit, generator.advance, rows, self.most)
+        advance.filled.limit = await loop.run_in_executor(
+            self.device, contained, best_limit, generator.advance, rows, self.most
+        )
+        self.profiled.add(generator.batch_key)
 
     async def judge(self, judge: Judge, answers: Sequence[Answer]) -> Scored:
         """One judge's scores of some answers."""
@@ -117,18 +140,26 @@ class Engine:
             return await _awaited(cast(Awaited, judge.verifier), answers)
         if judge.key not in self.batchers:
             call = cast(Plain, judge.verifier)
-            executor = self.device if judge.place == "device" else self.threads
-            self.batchers[judge.key] = Batcher(lambda questions: _shared(call, questions), self.most, executor)
+            where = (self.device, self.lanes) if judge.place == "device" else (self.threads, 1)
+            self.batchers[judge.key] = Batcher(lambda questions: _shared(call, questions), self.most, *where)
         return await self.batchers[judge.key](answers)
 
 
 async def _awaited(verifier: Awaited, answers: Sequence[Answer]) -> Scored:
+    """`scored` of an async verifier; answers that must be asked again one by one are asked side by side."""
     started = time.perf_counter()
     try:
-        given = await verifier(answers)
-    except Exception as error:
-        given = [unscored(f"{type(error).__name__}: {error}"[:500])] * len(answers)
-    return Scored(scored(lambda _: given, answers), time.perf_counter() - started)
+        scores = complete(await verifier(answers), answers)
+    except (Exception, SystemExit, asyncio.CancelledError) as error:
+        task = asyncio.current_task()
+        if isinstance(error, asyncio.CancelledError) and task and task.cancelling():
+            raise  # the search is cancelled, not the verifier
+        if len(answers) == 1:
+            scores = [failed(error)]
+        else:
+            alone = await asyncio.gather(*(_awaited(verifier, [answer]) for answer in answers))
+            scores = [one.scores[0] for one in alone]
+    return Scored(scores, time.perf_counter() - started)
 
 
 def _shared(verifier: Plain, questions: Sequence[Sequence[Answer]]) -> list[Scored]:
@@ -143,6 +174,8 @@ def divided(call: Callable[[Rows], Rows], blocks: Sequence[Rows]) -> list[Rows]:
     """One call over the rows of many blocks, handed back block by block."""
     joined = call(Rows.join(blocks))
     edges = np.cumsum([0, *map(len, blocks)])
+    if len(joined) != edges[-1]:
+        raise ValueError(f"{call} returned {len(joined)} of {edges[-1]} rows")
     return [joined[a:b] for a, b in pairwise(edges)]
 
 
@@ -159,7 +192,8 @@ class Shared(Tools):
         """Rows whose keys follow from the task alone."""
         named = keys.rows(keys.problem(self.task.seed, self.task.item.id), self.task.first + first, count)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self.engine.device, self.generator.start, [self.task.item] * count, named)
+        items = [self.task.item] * count
+        return await loop.run_in_executor(self.engine.device, contained, self.generator.start, items, named)
 
     async def advance(self, rows: Rows) -> Rows:
         """One network call, together with everybody else's; each row that moves pays for its evaluations."""
@@ -167,8 +201,7 @@ class Shared(Tools):
         if len(live) < len(rows):
             return rows.updated(live, await self.advance(rows[live])) if len(live) else rows
         call = self.engine.verb(self.generator, "advance", lambda blocks: divided(self.generator.advance, blocks))
-        limit = call.filled.limit
-        blocks = await asyncio.gather(*(call(rows[i : i + limit]) for i in range(0, len(rows), limit)))
+        blocks = await self._asked(call, rows)
         return replace(Rows.join(blocks), spent=rows.spent + self.generator.price)
 
     async def judge(self, rows: Rows) -> Verdicts:
@@ -177,8 +210,23 @@ class Shared(Tools):
             return Verdicts()
         finish = self.generator.finish
         call = self.engine.verb(self.generator, "finish", lambda blocks: [finish(block) for block in blocks])
-        values = await call(rows)
+        values = [value for block in await self._asked(call, rows) for value in block]
+        if len(values) != len(rows):
+            raise ValueError(f"{finish} returned {len(values)} answers for {len(rows)} rows")
         return await self.judged(values)
+
+    async def _asked(self, call: Batcher[Rows, Any], rows: Rows) -> list[Any]:
+        """Answers about the rows, in order: one for each block within the batch limit, also when memory lowers it."""
+        limit = call.share(len(rows))
+        if len(rows) > limit:
+            parts = (self._asked(call, rows[i : i + limit]) for i in range(0, len(rows), limit))
+            return [block for part in await asyncio.gather(*parts) for block in part]
+        try:
+            return [await call(rows)]  # no task between: whoever is answered asks again before the next batch is cut
+        except OutOfMemory:
+            if len(rows) <= call.filled.limit:
+                raise
+            return await self._asked(call, rows)
 
     async def judged(self, values: Sequence[Any]) -> Verdicts:
         """Every judge's scores of some answers of this task's item."""

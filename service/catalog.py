@@ -82,6 +82,12 @@ class Prepared:
         return [judge for judge in self.judges if judge.role == role]
 
 
+def reason(error: BaseException) -> str:
+    """An exception as a record that any database keeps."""
+    text = f"{type(error).__name__}: {error}".replace("\0", "?")
+    return text.encode("utf-8", "replace").decode()[:2000]
+
+
 def listed(names: list[str]) -> str:
     """Names for a message."""
     return ", ".join(names) if names else "none"
@@ -103,10 +109,14 @@ def _choose(registry: Registry, name: str, config: Mapping[str, Any], loc: tuple
         plugin = registry.find(name)
     except Unknown as unknown:
         raise Invalid([{"loc": list(loc), "msg": str(unknown), "valid": unknown.valid}]) from None
+    except Exception as error:
+        raise Invalid([{"loc": list(loc), "msg": f"{name!r} cannot be loaded: {reason(error)}"}]) from error
     try:
         return Choice(plugin, plugin.config.model_validate(config))
     except ValidationError as error:
         raise Invalid(faults(error, plugin.config, loc)) from None
+    except Exception as error:  # a check of the plug-in's own that overflows, say
+        raise Invalid([{"loc": list(loc), "msg": f"{name!r} cannot use this: {reason(error)}"}]) from error
 
 
 def prepare(spec: JobSpec) -> Prepared:
@@ -134,6 +144,8 @@ def prepare(spec: JobSpec) -> Prepared:
         errors.extend(_unmet(model, method))
     if model:
         errors.extend(_unusable(spec, model, judges))
+    if method:
+        errors.extend(_unkept(spec, method))
     if errors or not model or not method:
         raise Invalid(errors)
     return Prepared(spec, model, method, tuple(judges))
@@ -149,6 +161,15 @@ def _unmet(model: Choice, method: Choice) -> list[dict[str, Any]]:
     return [{"loc": ["search", "method"], "msg": f"{message}; methods that would work: {listed(would)}"}]
 
 
+def _unkept(spec: JobSpec, method: Choice) -> list[dict[str, Any]]:
+    """Rules that may select an answer which `keep: top_k` has thrown away: that is decided shard by shard."""
+    select = getattr(method.config, "select", "verifier")
+    if spec.keep == "all" or select == "first_pass" or (select == "verifier" and len(spec.verifiers) == 1):
+        return []
+    why = "majority" if select == "majority" else "several verifiers"
+    return [{"loc": ["keep"], "msg": f"'top_k' cannot tell which answers {why} will select; valid here: all"}]
+
+
 def _unusable(spec: JobSpec, model: Choice, judges: list[JudgeChoice]) -> list[dict[str, Any]]:
     """Items that the model or a judge refuses; the first ten."""
     errors: list[dict[str, Any]] = []
@@ -156,8 +177,9 @@ def _unusable(spec: JobSpec, model: Choice, judges: list[JudgeChoice]) -> list[d
         for config in (model.config, *(judge.choice.config for judge in judges)):
             try:
                 config.check(item)
-            except ValueError as error:
-                errors.append({"loc": ["items", i], "msg": str(error)})
+            except Exception as error:
+                message = str(error) if isinstance(error, ValueError) else reason(error)
+                errors.append({"loc": ["items", i], "msg": message})
         if len(errors) >= 10:
             break
     return errors

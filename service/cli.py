@@ -1,7 +1,6 @@
 """`winnow`: serve, work, and everything a client does. Heavy imports stay inside the commands."""
 
 import json
-import os
 import signal
 import sys
 import tempfile
@@ -110,7 +109,6 @@ def worker(
     """Pull shards and run them, on WINNOW_REDIS_URL and WINNOW_DATABASE_URL."""
     import logging
 
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads that spin between calls starve the event loop
     from generators.builtin import GENERATORS
     from search.plugins import Unknown
     from service.embedded import Unusable, reached

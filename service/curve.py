@@ -39,7 +39,7 @@ def curve_of(connection: sa.Connection, name: str, judge: str | None, level: flo
     graders = [j for j in judges if j.role == "grader"]
     chosen = {j.label: j for j in judges}.get(judge) if judge else [*graders, *verifiers][0]
     if chosen is None:
-        raise Judgeless(f"unknown judge {judge!r}; valid: {', '.join(j.label for j in judges)}")
+        raise Judgeless(f"unknown judge {str(judge)[:100]!r}; valid: {', '.join(j.label for j in judges)}")
     counts = results.counts(connection, chosen.id)
     item = np.array([row.item for row in counts], np.int64)
     drawn = np.array([row.scored + row.unscored for row in counts], np.int64)

@@ -65,7 +65,10 @@ def redis_program() -> str:
 def start_redis(path: Path) -> tuple[str, subprocess.Popen[bytes] | None]:
     """URL of the queue of a data folder: the server that runs there already, else a new child with AOF."""
     home = path.absolute() / "redis"
-    home.mkdir(exist_ok=True)
+    try:
+        home.mkdir(exist_ok=True)
+    except OSError as error:
+        raise Unusable(f"the data folder {str(path)!r} cannot be used: {error.strerror}") from None
     sock = home / "redis.sock"
     if len(str(sock)) > 100:  # a unix socket's path has at most 107 bytes
         sock = Path(tempfile.gettempdir()) / f"winnow-{hashlib.sha256(str(home).encode()).hexdigest()[:16]}.sock"
@@ -109,6 +112,7 @@ class Stack:
     log: Path | None = None
     url: str = ""
     children: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict[str, "subprocess.Popen[bytes]"])
+    _queue: "subprocess.Popen[bytes] | None" = None
     _stopping: threading.Event = field(default_factory=threading.Event)
     _undo: list[Any] = field(default_factory=list[Any])
 
@@ -128,21 +132,21 @@ class Stack:
         self._undo.append(lock.close)
         listener = _listen(self.host, self.port)
         self._undo.append(listener.close)
-        self.url = f"http://{self.host}:{listener.getsockname()[1]}"
-        if self.settings.redis_url is None:
-            url, child = start_redis(self.settings.data_dir)
+        self.url = f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{listener.getsockname()[1]}"
+        ours = self.settings.redis_url is None
+        if ours:
+            url, self._queue = start_redis(self.settings.data_dir)
+            self._undo.append(self._end_queue)
             self.settings = self.settings.model_copy(update={"redis_url": url})
-            if child is not None:
-                self._undo.append(lambda: _end(child))
-        assert self.settings.redis_url is not None
+        broker = reached(self.settings)
         store = opened(self.settings)
         self._undo.append(store.close)
-        broker = Broker(self.settings.redis_url, self.settings.lease_seconds)
+        monitor = threading.Thread(target=self._monitor, args=(broker, ours), name="monitor", daemon=True)
+        monitor.start()
+        self._undo.append(monitor.join)
+        self._undo.append(self._stopping.set)
         for number in range(self.workers):
             self._spawn(f"local-{os.getpid()}-{number}")
-        monitor = threading.Thread(target=self._monitor, args=(broker,), name="monitor", daemon=True)
-        monitor.start()
-        self._undo.append(self._end_workers)
         self._serve(listener, store, broker)
 
     def _serve(self, listener: socket.socket, store: Store, broker: Broker) -> None:
@@ -167,43 +171,56 @@ class Stack:
             time.sleep(0.01)
 
     def _spawn(self, name: str) -> None:
-        threads = max(1, len(os.sched_getaffinity(0)) // max(1, self.workers))
+        lanes = self.settings.lanes_of(self.workers)
+        threads = max(1, len(os.sched_getaffinity(0)) // (lanes * self.workers))
         env = {
             **os.environ,
             "WINNOW_REDIS_URL": self.settings.redis_url or "",
             "WINNOW_DATABASE_URL": self.settings.database,
             "WINNOW_ARTIFACTS_URL": self.settings.artifacts,
             "WINNOW_LEASE_SECONDS": str(self.settings.lease_seconds),
+            "WINNOW_LANES": str(lanes),
             "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads)),
         }
-        out = subprocess.DEVNULL if self.log is None else open(self.log, "ab")  # noqa: SIM115 - the child's from now on
         command = [sys.executable, "-m", "service.cli", "worker", "--name", name]
-        self.children[name] = subprocess.Popen(  # noqa: S603 - our own command line
-            command, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out, preexec_fn=_follow_parent
-        )
+        with open(self.log or os.devnull, "ab") as out:
+            self.children[name] = subprocess.Popen(  # noqa: S603 - our own command line
+                command, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out, preexec_fn=_follow_parent
+            )
 
-    def _monitor(self, broker: Broker) -> None:
-        """Start dead workers again; what they held is free at once, since their death is certain."""
+    def _monitor(self, broker: Broker, ours: bool) -> None:
+        """Start dead children again, and end the workers. What a dead one held is free at once: it is certainly dead.
+
+        A child ends with the thread that started it; so this thread stays until the workers have handed back.
+        """
         while not self._stopping.wait(0.2):
-            for name, child in list(self.children.items()):
-                if child.poll() is None or self._stopping.is_set():
-                    continue
-                del self.children[name]
-                with contextlib.suppress(redis.RedisError):  # their leases will run out
-                    broker.release(name)
-                self._spawn(f"{name.rsplit('.', 1)[0]}.{int(time.time() * 1000)}")
-                self._stopping.wait(0.5)
-
-    def _end_workers(self) -> None:
-        self._stopping.set()
+            with contextlib.suppress(Unusable, OSError):  # the next round tries again
+                if ours and not _alive(self._queue, broker.url):
+                    self._end_queue()
+                    self._queue = start_redis(self.settings.data_dir)[1]
+                for name in [name for name, child in list(self.children.items()) if child.poll() is not None]:
+                    with contextlib.suppress(redis.RedisError):  # their leases will run out
+                        broker.release(name)
+                    self._spawn(f"{name.rsplit('.', 1)[0]}.{int(time.time() * 1000)}")
+                    del self.children[name]
+                    self._stopping.wait(0.5)
         for child in self.children.values():
             child.terminate()
         for child in self.children.values():
             _end(child)
 
+    def _end_queue(self) -> None:
+        if self._queue is not None:
+            _end(self._queue)
+
     def _stop(self) -> None:
         while self._undo:
             self._undo.pop()()
+
+
+def _alive(child: "subprocess.Popen[bytes] | None", url: str) -> bool:
+    """Whether our queue runs; one that was found running is asked."""
+    return child.poll() is None if child is not None else _answers(url)
 
 
 def _end(child: subprocess.Popen[bytes], patience: float = 10) -> None:
@@ -213,25 +230,29 @@ def _end(child: subprocess.Popen[bytes], patience: float = 10) -> None:
     except subprocess.TimeoutExpired:
         child.kill()
         child.wait()
+    if child.stderr is not None:
+        child.stderr.close()
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # asyncio turns Nagle's algorithm off only where the protocol is named; with it, answers wait 40 ms.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         listener.close()
-        raise Unusable(f"cannot listen on {host}:{port}: {error.strerror}") from None
+        raise Unusable(f"cannot listen on {host}:{port}: {getattr(error, 'strerror', None) or error}") from None
     return listener
 
 
 def opened(settings: Settings) -> Store:
     """The database, migrated. Raises Unusable."""
-    store = Store(settings.database)
     try:
+        store = Store(settings.database)
         store.migrate()
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, ImportError) as error:
         reason = getattr(error, "orig", None) or error
         raise Unusable(f"the database cannot be used: {reason}") from None
     return store

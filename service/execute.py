@@ -1,9 +1,12 @@
 """One shard, from its spans to rows for the store: many searches at once on a shared engine."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
 
 from search import keys
 from search.metering import Budget, Metered
@@ -14,6 +17,8 @@ from service.artifacts import Artifacts, Encoded, encode
 from service.catalog import Prepared
 from service.spec import Span
 from service.store.shards import Claim, Results
+
+log = logging.getLogger("winnow.worker")
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,7 @@ class Finding:
     span: Span
     outcome: Outcome
     grades: Verdicts
+    error: str | None = None
 
 
 async def search(
@@ -65,11 +71,22 @@ async def search(
         deadline,
     )
     method = bench.prepared.method
-    outcome = await run(method.plugin.factory(task, tools, method.config), tools, stopped)
-    if outcome.population is None or not bench.graders:
+    try:
+        outcome = await run(method.plugin.factory(task, tools, method.config), tools, stopped)
+    except OSError:
+        raise  # of the machine, not of the item: another try may succeed
+    except Exception as error:  # the same seeds would raise again; the other items of the shard go on
+        log.exception("item %d failed", span.item)
+        return Finding(span, Outcome(None, "error", tools.spent), Verdicts(), catalog.reason(error))
+    population = outcome.population
+    if population is None:
+        return Finding(span, outcome, Verdicts())
+    if getattr(method.config, "select", None) == "first_pass" and population.verdicts.passed.any():
+        outcome = replace(outcome, stop_reason="target_reached")
+    if not bench.graders:
         return Finding(span, outcome, Verdicts())
     grading = Shared(engine, task, bench.generator, bench.graders)
-    return Finding(span, outcome, await grading.judged(outcome.population.verdicts.answers))
+    return Finding(span, outcome, await grading.judged(population.verdicts.answers))
 
 
 async def execute(
@@ -122,10 +139,12 @@ def _stored(value: Any, artifacts: Artifacts) -> Encoded:
 
 
 def _kept(prepared: Prepared, verdicts: Verdicts) -> set[int] | None:
-    """Which answers to store: None for all; else the best few by the first verifier."""
+    """Which answers to store: None for all; else the best few by the job's rule."""
     spec = prepared.spec
     if spec.keep == "all":
         return None
+    if getattr(prepared.plan, "select", None) == "first_pass":
+        return set(np.flatnonzero(verdicts.passed)[: spec.top_k].tolist())
     values = [score.value for score in verdicts.scores[prepared.of("verifier")[0].label]]
     order = sorted(range(len(values)), key=lambda i: (values[i] is None, -(values[i] or 0.0), i))
     return set(order[: spec.top_k])
@@ -139,7 +158,7 @@ def _count(results: Results, finding: Finding) -> None:
             "drawn_": 0 if population is None else len(population.verdicts),
             "evaluations_": spent.evaluations,
             "reason_": finding.outcome.stop_reason,
-            "error_": None,
+            "error_": finding.error,
         }
     )
     results.evaluations += spent.evaluations

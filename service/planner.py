@@ -4,13 +4,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from search.metering import Budget
-from service.catalog import Prepared
+from service.catalog import Invalid, Prepared
 from service.spec import Span
 
 SHARD_EVALUATIONS = 2_000
 """Evaluations in one shard, about: seconds of work, so that a lost worker costs little."""
 SHARD_SAMPLES = 2_000
 """Samples in one shard, at most; the same for generators that cost nothing."""
+MOST_SPANS = 100_000
+"""Pieces of one job, at most: more would hold up everybody else's."""
 
 
 def share(total: int | None, part: int, parts: int) -> int | None:
@@ -48,8 +50,13 @@ def spans(prepared: Prepared, largest: int) -> Iterator[Span]:
 
 
 def shards(prepared: Prepared) -> list[list[Span]]:
-    """Spans packed into shards."""
+    """Spans packed into shards. Raises Invalid for a job of too many."""
     largest = max(1, min(SHARD_SAMPLES, SHARD_EVALUATIONS // max(1, prepared.price)))
+    items, n = len(prepared.spec.items), prepared.plan.samples
+    pieces = items * (-(-n // largest) if prepared.plan.divisible else 1)
+    if pieces > MOST_SPANS:
+        message = f"{items} items of {n} samples make {pieces} pieces of work; a job has at most {MOST_SPANS}"
+        raise Invalid([{"loc": ["search"], "msg": f"{message}. Ask for fewer samples, or submit several jobs"}])
     packed: list[list[Span]] = []
     room = 0
     for span in spans(prepared, largest):

@@ -6,6 +6,8 @@ such a verifier puts on itself is a signal, which only a process's main thread r
 
 import asyncio
 import multiprocessing
+import os
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -20,10 +22,22 @@ from verifiers.builtin import VERIFIERS
 PROCESSES = 2
 
 
+def _follow_parent() -> None:
+    """In a pool process: end with the worker, even if it is killed; its pipes alone do not say so."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def follow() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=follow, name="parent", daemon=True).start()
+
+
 @cache
 def pool() -> ProcessPoolExecutor:
     """The processes of this worker."""
-    return ProcessPoolExecutor(PROCESSES, mp_context=multiprocessing.get_context("spawn"))
+    return ProcessPoolExecutor(PROCESSES, multiprocessing.get_context("spawn"), _follow_parent)
 
 
 @cache

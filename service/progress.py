@@ -34,16 +34,16 @@ def watched(client: Client, names: Sequence[str], every: float = 0.2) -> list[Jo
 
 
 def percent(estimate: Estimate | None) -> str:
-    """Mean and interval."""
+    """Mean and interval, in per cent."""
     if estimate is None:
         return "-"
-    return f"{estimate.mean:6.1%} [{estimate.low:.1%}, {estimate.high:.1%}]"
+    return f"{100 * estimate.mean:.1f} [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
 
 
 def curve_table(curve: CurveView, title: str = "") -> Table:
     """Coverage and selected accuracy at each budget."""
     table = Table(title=title or f"{curve.job}: passes by {curve.judge}, selected by {curve.verifier}")
-    for name in ("samples", "evaluations", "items", "coverage", "selected"):
+    for name in ("samples", "evaluations", "items", "coverage, %", "selected, %"):
         table.add_column(name, justify="right", no_wrap=True)
     for point in curve.points:
         row = (

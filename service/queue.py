@@ -5,15 +5,18 @@ claiming its own message again, and a message that lies idle for longer than the
 """
 
 import contextlib
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import redis
+from pydantic import ValidationError
 from redis.exceptions import ResponseError
 
 from service.spec import Ticket
 
+log = logging.getLogger("winnow.queue")
 GROUP = "workers"
 STREAMS = "winnow:streams"
 DEAD = "winnow:dead"
@@ -88,19 +91,42 @@ class Broker:
             if len(found) >= count:
                 break
             try:
-                _, old, _ = self.redis.xautoclaim(name, GROUP, worker, self.lease_ms, count=count - len(found))
-                found += [self._delivery(name, message, fields) for message, fields in old if fields]
+                found += self._expired(name, worker, count - len(found))
                 if len(found) < count:
                     new: Any = self.redis.xreadgroup(GROUP, worker, {name: ">"}, count=count - len(found))
                     pairs = [pair for _, pairs in _streams(new) for pair in pairs]
-                    found += [self._delivery(name, message, fields) for message, fields in pairs]
+                    found += self._deliveries(name, pairs)
             except ResponseError as error:
-                if "NOGROUP" not in str(error):  # emptied behind our back: the reconciler publishes again
+                if "NOGROUP" not in str(error):
                     raise
+                with contextlib.suppress(ResponseError):  # emptied behind our back: the reconciler publishes again
+                    self.redis.xgroup_create(name, GROUP, id="0")
         return found
 
-    def _delivery(self, name: str, message: str, fields: dict[str, str]) -> Delivery:
-        return Delivery(name, message, Ticket.model_validate_json(fields["ticket"]))
+    def _expired(self, name: str, worker: str, count: int) -> list[Delivery]:
+        """Messages whose lease has run out, wherever they stand among those in workers' hands."""
+        found: list[Delivery] = []
+        cursor = "0-0"
+        while len(found) < count:
+            cursor, old, *_ = self.redis.xautoclaim(
+                name, GROUP, worker, self.lease_ms, start_id=cursor, count=count - len(found)
+            )
+            found += self._deliveries(name, [(message, fields) for message, fields in old if fields])
+            if cursor == "0-0":
+                break
+        return found
+
+    def _deliveries(self, name: str, pairs: Sequence[tuple[str, dict[str, str]]]) -> list[Delivery]:
+        """Messages as deliveries; what is no ticket of ours is thrown away, or it would stop every worker."""
+        found: list[Delivery] = []
+        for message, fields in pairs:
+            try:
+                found.append(Delivery(name, message, Ticket.model_validate_json(fields.get("ticket", ""))))
+            except ValidationError:
+                log.warning("message %s of %s is no ticket; thrown away", message, name)
+                self.redis.xack(name, GROUP, message)
+                self.redis.xdel(name, message)
+        return found
 
     def renew(self, worker: str, deliveries: Sequence[Delivery]) -> list[Delivery]:
         """Keep leases; returns the deliveries that were lost to others."""
@@ -139,8 +165,14 @@ class Broker:
         self.redis.xadd(DEAD, {"ticket": ticket.model_dump_json(), "reason": reason}, maxlen=10_000)
 
     def durable(self) -> bool:
-        """Whether Redis writes its log before it forgets: without AOF a crash loses acknowledged writes."""
-        return self.redis.config_get("appendonly").get("appendonly") == "yes"
+        """Whether Redis writes its log before it forgets: without AOF a crash loses acknowledged writes.
+
+        True also where Redis does not let us ask.
+        """
+        try:
+            return self.redis.config_get("appendonly").get("appendonly") == "yes"
+        except ResponseError:
+            return True
 
 
 def _streams(reply: Any) -> list[tuple[str, list[tuple[str, dict[str, str]]]]]:

@@ -1,5 +1,6 @@
 """Settings from the environment (WINNOW_...); command-line options override them."""
 
+import os
 from pathlib import Path
 
 from pydantic import Field
@@ -11,13 +12,23 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="WINNOW_", frozen=True)
 
-    data_dir: Path = Field(Path("winnow-data"), description="Folder of the embedded database, queue and artifacts.")
-    redis_url: str | None = Field(None, description="Redis or Valkey with AOF; embedded when unset.")
-    database_url: str | None = Field(None, description="SQLAlchemy URL; SQLite in the data folder when unset.")
-    artifacts_url: str | None = Field(None, description="fsspec URL for answers' bytes; the data folder when unset.")
-    lease_seconds: float = Field(60.0, gt=0, description="A worker silent for longer loses its shards.")
-    window: int = Field(256, ge=1, description="Shards of one model and lane that are in Redis at a time, at most.")
-    body_limit: int = Field(16 * 2**20, ge=1, description="Largest request body, in bytes.")
+    data_dir: Path = Field(default=Path("winnow-data"), description="Folder of database, queue and artifacts.")
+    redis_url: str | None = Field(default=None, description="Redis or Valkey with AOF; embedded when unset.")
+    database_url: str | None = Field(default=None, description="SQLAlchemy URL; SQLite in the data folder when unset.")
+    artifacts_url: str | None = Field(
+        default=None, description="fsspec URL for answers' bytes; data folder when unset."
+    )
+    lease_seconds: float = Field(default=60.0, gt=0, description="A worker silent for longer loses its shards.")
+    lanes: int | None = Field(
+        default=None, ge=1, description="Calls at once on a worker's device; 1 GPU, or all cores."
+    )
+    window: int = Field(default=256, ge=1, description="Shards of one model and lane in Redis at a time.")
+    body_limit: int = Field(default=16 * 2**20, ge=1, description="Largest request body, in bytes.")
+
+    def lanes_of(self, workers: int) -> int:
+        """Calls that each of so many workers on this machine may have on its device at once."""
+        cores = len(os.sched_getaffinity(0))
+        return self.lanes or (1 if Path("/dev/nvidia0").exists() else max(1, cores // workers))
 
     @property
     def database(self) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import redis
 import sqlalchemy as sa
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from search.run import Engine
 from service import catalog
@@ -59,7 +59,7 @@ class Worker:
     models: Sequence[str] = ()
     name: str = field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}")
     engine: Engine = field(default_factory=Engine)
-    held: dict[str, Held] = field(default_factory=dict[str, Held])
+    held: dict[Delivery, Held] = field(default_factory=dict[Delivery, Held])
     known: dict[int, Job] = field(default_factory=dict[int, Job])
     loading: asyncio.Lock = field(default_factory=asyncio.Lock)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
@@ -77,6 +77,8 @@ class Worker:
         finally:
             watch.cancel()
             await self._hand_back_all()
+            for key, filled in self.engine.filled().items():
+                log.info("%s: %.1f rows a call of at most %d, %d calls", key, filled.mean, filled.limit, filled.calls)
 
     async def _pull_until_stopped(self) -> None:
         pause = 0.05
@@ -100,21 +102,21 @@ class Worker:
         if self._room() <= 0:
             return 0
         streams = await asyncio.to_thread(self.broker.streams, self.models, list(self.engine.loaded))
-        deliveries = await asyncio.to_thread(self.broker.pull, self.name, streams, 4)
+        found = await asyncio.to_thread(self.broker.pull, self.name, streams, 4)
+        # After a stall longer than the lease a worker may be handed what it still works on: that renews the lease.
+        deliveries = {(d.message, d.ticket.shard): d for d in found if d not in self.held}
         if not deliveries:
-            return 0
-        pairs = [(delivery.message, delivery.ticket.shard) for delivery in deliveries]
-        claimed = await self.store.awrite(shards.claim, self.name, pairs)
-        for delivery in deliveries:
-            if reason := claimed.dead.get(delivery.message):
-                await asyncio.to_thread(self.broker.bury, delivery.ticket, reason)
-            if claim := claimed.claims.get(delivery.message):
-                held = Held(delivery, claim, sum(span.count for span in claim.spans))
-                self.held[delivery.message] = held
-                held.task = asyncio.create_task(self._work(held))
-            else:
-                await asyncio.to_thread(self.broker.finish, self.name, delivery)
-        return len(deliveries)
+            return len(found)
+        claimed = await self.store.awrite(shards.claim, self.name, list(deliveries))
+        for key, claim in claimed.claims.items():
+            held = Held(deliveries[key], claim, sum(span.count for span in claim.spans))
+            self.held[held.delivery] = held
+            held.task = asyncio.create_task(self._work(held))
+        for key in deliveries.keys() - claimed.claims.keys():
+            if reason := claimed.dead.get(key):
+                await asyncio.to_thread(self.broker.bury, deliveries[key].ticket, reason)
+            await asyncio.to_thread(self.broker.finish, self.name, deliveries[key])
+        return len(found)
 
     async def _work(self, held: Held) -> None:
         """One shard from claim to commit. Whatever goes wrong, the shard is left to somebody."""
@@ -128,11 +130,11 @@ class Worker:
             raise
         except OUTAGES as error:
             log.warning("shard %d: %s; handed back", claim.shard, error)
-            await self._hand_back(held, f"{type(error).__name__}: {error}")
+            await self._hand_back(held, catalog.reason(error))
             await asyncio.sleep(1)
         except Exception as error:
             log.exception("shard %d failed", claim.shard)
-            await self._hand_back(held, f"{type(error).__name__}: {error}"[:2000])
+            await self._hand_back(held, catalog.reason(error))
         await self._let_go(held)
 
     async def _job(self, claim: shards.Claim) -> Job:
@@ -156,11 +158,11 @@ class Worker:
     async def _hand_back(self, held: Held, error: str | None = None) -> None:
         try:
             await self.store.awrite(shards.hand_back, held.claim, error)
-        except OUTAGES as outage:
-            log.warning("shard %d: %s; its lease will run out", held.claim.shard, outage)
+        except (*OUTAGES, SQLAlchemyError) as outage:
+            log.warning("shard %d: %s; it will be published again", held.claim.shard, outage)
 
     async def _let_go(self, held: Held) -> None:
-        self.held.pop(held.delivery.message, None)
+        self.held.pop(held.delivery, None)
         try:
             await asyncio.to_thread(self.broker.finish, self.name, held.delivery)
         except OUTAGES as outage:
@@ -193,12 +195,12 @@ class Worker:
         while not self.stopping.is_set():
             time.sleep(self.broker.lease_ms / 4000)
             try:
-                lost = broker.renew(self.name, [held.delivery for held in list(self.held.values())])
+                lost = broker.renew(self.name, list(self.held))
             except redis.RedisError as error:
                 log.warning("cannot renew leases: %s", error)
                 continue
             for delivery in lost:
-                if delivery.message in self.held:
+                if delivery in self.held:
                     log.warning("shard %d: lease lost; its commit will be refused", delivery.ticket.shard)
 
 
@@ -208,9 +210,13 @@ def _job_row(connection: sa.Connection, job: int) -> sa.Row[tuple[str, float | N
 
 def main(settings: Settings, models: Sequence[str], name: str | None = None) -> None:
     """Run a worker until SIGTERM."""
+    lanes = settings.lanes_of(1)
+    if lanes > 1:
+        os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
     assert settings.redis_url is not None
     store = Store(settings.database, durable=False)  # a lost commit is computed again
-    worker = Worker(store, Broker(settings.redis_url, settings.lease_seconds), Artifacts(settings.artifacts), models)
+    broker = Broker(settings.redis_url, settings.lease_seconds)
+    worker = Worker(store, broker, Artifacts(settings.artifacts), models, engine=Engine(lanes))
     if name:
         worker.name = name
     try:

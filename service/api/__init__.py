@@ -2,6 +2,7 @@
 
 import logging
 import socket
+import uuid
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -12,6 +13,7 @@ from prometheus_client import CollectorRegistry
 from service.api import catalog, errors, jobs
 from service.api.guard import BodyLimit
 from service.api.metrics import Fleet
+from service.api.waiting import Endings
 from service.artifacts import Artifacts
 from service.feeder import Feeder
 from service.queue import Broker
@@ -23,7 +25,7 @@ log = logging.getLogger("winnow.api")
 
 def create_app(store: Store, broker: Broker, artifacts: Artifacts, settings: Settings) -> FastAPI:
     """The app over a migrated database and a reachable queue. Its feeder runs while the app does."""
-    feeder = Feeder(store, broker, socket.gethostname() + f"-{id(store):x}", settings.window)
+    feeder = Feeder(store, broker, f"{socket.gethostname()}-{uuid.uuid4().hex}", settings.window)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
@@ -39,6 +41,7 @@ def create_app(store: Store, broker: Broker, artifacts: Artifacts, settings: Set
         lifespan=lifespan,
     )
     app.state.store, app.state.broker, app.state.artifacts, app.state.feeder = store, broker, artifacts, feeder
+    app.state.endings = Endings(store)
     app.state.registry = CollectorRegistry(auto_describe=False)
     app.state.registry.register(Fleet(store, broker))
     app.add_middleware(BodyLimit, limit=settings.body_limit)

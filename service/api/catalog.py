@@ -26,19 +26,28 @@ def _view(plugin: Plugin) -> PluginView:
     )
 
 
+def _listed(registry: Registry, name: str) -> PluginView:
+    """A plug-in; one of another distribution that cannot be loaded hides no other."""
+    try:
+        return _view(registry.find(name))
+    except Exception as error:
+        card = f"This plug-in cannot be loaded: {type(error).__name__}: {error}"[:500]
+        return PluginView(name=name, version="", card=card, config={}, offers=[], needs=[])
+
+
 def _routes(kind: str, registry: Registry) -> None:
     """GET /v1/KIND and /v1/KIND/NAME."""
 
     @router.get(f"/v1/{kind}", tags=["catalog"], operation_id=f"list_{kind}")
     def listing() -> Plugins:
         """Every plug-in of this kind, with its card and the schema of its own fields."""
-        return Plugins(data=[_view(registry.find(name)) for name in registry.names()])
+        return Plugins(data=[_listed(registry, name) for name in registry.names()])
 
     @router.get(f"/v1/{kind}/{{name:path}}", tags=["catalog"], operation_id=f"get_{kind}")
     def one(name: str) -> PluginView:
         """One plug-in."""
         try:
-            return _view(registry.find(name))
+            return _view(registry.find(name[:200]))
         except Unknown as unknown:
             raise Problem(404, str(unknown)) from None
 

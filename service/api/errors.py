@@ -19,6 +19,8 @@ from service.spec import JobSpec
 from service.store.jobs import Conflict, Missing
 
 log = logging.getLogger("winnow.api")
+LONGEST = 2000
+"""Characters of a message, at most: a long input is not sent back."""
 
 
 class Problem(HTTPException):
@@ -30,13 +32,23 @@ def problem(
 ) -> JSONResponse:
     """The one shape of errors."""
     title = HTTPStatus(status).phrase
+    detail = _short(detail)
     kind = "invalid_request_error" if status < 500 else "server_error"
     body: dict[str, Any] = {"type": "about:blank", "title": title, "status": status, "detail": detail}
     if errors:
-        body["errors"] = list(errors)
-    param = ".".join(map(str, errors[0]["loc"])) if errors else None
+        body["errors"] = [{**e, "loc": [_short(p, 100) for p in e["loc"]], "msg": _short(e["msg"])} for e in errors]
+    param = ".".join(map(str, body["errors"][0]["loc"])) if errors else None
     body["error"] = {"message": detail, "type": kind, "param": param, "code": None}
     return JSONResponse(body, status, headers, media_type="application/problem+json")
+
+
+def _short(value: Any, longest: int = LONGEST) -> Any:
+    return value[:longest] + "..." if isinstance(value, str) and len(value) > longest else value
+
+
+def _said(faults: Sequence[dict[str, Any]]) -> str:
+    """The first faults as a sentence."""
+    return "; ".join(f"{'.'.join(str(_short(p, 100)) for p in f['loc'])}: {f['msg']}" for f in faults[:3])
 
 
 def fields_at(model: type[BaseModel], loc: Sequence[int | str]) -> list[str]:
@@ -70,11 +82,11 @@ def install(app: FastAPI) -> None:
             if fault["type"] == "extra_forbidden":
                 message = f"unknown field; valid: {', '.join(fields_at(JobSpec, loc))}"
             faults.append({"loc": loc, "msg": message})
-        return problem(422, "; ".join(f"{'.'.join(map(str, f['loc']))}: {f['msg']}" for f in faults[:3]), faults)
+        return problem(422, _said(faults), faults)
 
     @app.exception_handler(Invalid)
     async def _invalid(_: Request, error: Invalid) -> JSONResponse:
-        return problem(422, str(error)[:4000], error.errors[:20])
+        return problem(422, _said(error.errors), error.errors[:20])
 
     @app.exception_handler(Missing)
     async def _missing(_: Request, error: Missing) -> JSONResponse:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -12,6 +13,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.api.errors import Problem, problem
 
 DEPTH = 64
+BROKEN = re.compile("[\0\ud800-\udfff]")
+"""NUL and lone surrogates: no database and no file keeps them."""
 
 
 class BodyLimit:
@@ -33,43 +36,30 @@ class BodyLimit:
             refusal = problem(415, "the body must not be encoded; send it without Content-Encoding")
         elif bodied and kind != "application/json":
             refusal = problem(415, "the body must be application/json")
-        elif not length.isdigit():
+        elif not (length.isascii() and length.isdigit()):
             refusal = problem(400, "Content-Length must be a number")
         elif int(length) > self.limit:
-            refusal = self._too_large()
+            refusal = problem(413, self._too_large())
         if refusal is not None:
             await refusal(scope, receive, send)
             return
         await self._counted(scope, receive, send)
 
-    def _too_large(self) -> Response:
-        return problem(413, f"the body may have at most {self.limit} bytes")
+    def _too_large(self) -> str:
+        return f"the body may have at most {self.limit} bytes"
 
     async def _counted(self, scope: Scope, receive: Receive, send: Send) -> None:
-        seen, started = 0, False
+        seen = 0
 
         async def counting() -> Message:
             nonlocal seen
             message = await receive()
             seen += len(message.get("body", b""))
             if seen > self.limit:
-                raise _TooLarge
+                raise Problem(413, self._too_large())
             return message
 
-        async def noting(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
-        try:
-            await self.app(scope, counting, noting)
-        except _TooLarge:
-            if not started:
-                await self._too_large()(scope, receive, send)
-
-
-class _TooLarge(Exception):
-    """Raised while the body streams."""
+        await self.app(scope, counting, send)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -95,7 +85,7 @@ def _check(value: Any, depth: int = 0) -> None:
     if depth > DEPTH:
         raise Problem(400, f"the body is nested deeper than {DEPTH}")
     if isinstance(value, str):
-        if "\0" in value or any("\ud800" <= c <= "\udfff" for c in value):
+        if BROKEN.search(value):
             raise Problem(400, "a string of the body holds NUL or a lone surrogate")
     elif isinstance(value, dict):
         for key, inner in value.items():

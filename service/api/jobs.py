@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Annotated, Any, Literal
 
@@ -23,6 +22,7 @@ from service.views import Candidates, CurveView, Items, Jobs, JobView
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=StrictRoute)
 Limit = Annotated[int, Query(ge=1, le=1000)]
+Place = Annotated[int, Query(ge=-1, lt=2**31)]
 
 
 def store(request: Request) -> Store:
@@ -31,7 +31,7 @@ def store(request: Request) -> Store:
 
 
 @router.post("", status_code=202, response_model=JobView)
-def create(
+async def create(
     spec: JobSpec,
     request: Request,
     response: Response,
@@ -39,23 +39,27 @@ def create(
     prefer: Annotated[str | None, Header(max_length=200)] = None,
 ) -> JobView:
     """Accept a job. `Prefer: wait=N` answers when it has ended, or after N seconds (at most 60)."""
-    prepared = catalog.prepare(spec)
-    row = store(request).write(jobs.create, prepared, idempotency_key)
+    seconds = wait_seconds(prefer)
+    row = await asyncio.to_thread(accepted, store(request), spec, idempotency_key)
     request.app.state.feeder.wake.set()
     response.headers["Location"] = f"/v1/jobs/{row.name}"
-    deadline = time.monotonic() + wait_seconds(prefer)
-    while row.state not in TERMINAL and time.monotonic() < deadline:
-        time.sleep(0.1)
-        row = store(request).read(jobs.find, row.name)
+    if seconds and await request.app.state.endings.wait(row.id, seconds):
+        row = await store(request).aread(jobs.find, row.name)
     return job_view(row)
+
+
+def accepted(database: Store, spec: JobSpec, key: str | None) -> sa.Row[Any]:
+    """Check everything that the spec names, then write the job."""
+    return database.write(jobs.create, catalog.prepare(spec), key)
 
 
 def wait_seconds(prefer: str | None) -> float:
     """N of `Prefer: wait=N`; 0 without. Raises Problem for anything else than a number."""
     for part in (prefer or "").split(","):
         name, _, value = part.strip().partition("=")
-        if name.lower() == "wait":
-            if not value.isdigit():
+        if name.strip().lower() == "wait":
+            value = value.strip()
+            if not (value.isascii() and value.isdigit()):
                 raise Problem(400, f"Prefer: wait={value[:20]!r} is not a number of seconds")
             return min(60.0, float(value))
     return 0.0
@@ -81,7 +85,7 @@ def cancel(job: str, request: Request) -> JobView:
 
 
 @router.get("/{job}/items")
-def items(job: str, request: Request, limit: Limit = 100, after: int = -1) -> Items:
+def items(job: str, request: Request, limit: Limit = 100, after: Place = -1) -> Items:
     """Items in order, each with its best answers."""
 
     def work(connection: sa.Connection) -> Items:
@@ -98,7 +102,7 @@ def candidates(
     request: Request,
     limit: Limit = 100,
     after: Annotated[str, Query(pattern=r"^-?\d{1,9}:-?\d{1,9}$")] = "-1:-1",
-    item: int | None = None,
+    item: Place | None = None,
     format: Literal["json", "jsonl"] = "json",
 ) -> Candidates | Response:
     """Every answer with its scores, by item and sample; `format=jsonl` streams them all, one a line."""
@@ -130,13 +134,16 @@ def curve(
     return store(request).read(curve_of, job, judge, level)
 
 
-@router.get("/{job}/events")
+@router.get("/{job}/events", response_class=EventSourceResponse)
 async def events(
     job: str, request: Request, last_event_id: Annotated[str | None, Header(pattern=r"^\d{1,18}$")] = None
-) -> EventSourceResponse:
-    """Server-sent events from the job's creation, or behind Last-Event-ID, to its end."""
+) -> Response:
+    """Server-sent events from the job's creation, or behind Last-Event-ID, to its end; 204 when nothing can follow."""
     row = await store(request).aread(jobs.find, job)
-    return EventSourceResponse(_events(store(request), row.id, int(last_event_id or 0)), ping=15)
+    after = int(last_event_id or 0)
+    if row.state in TERMINAL and not await store(request).aread(results.events_after, row.id, after, 1):
+        return Response(status_code=204)  # what stops an EventSource from asking again
+    return EventSourceResponse(_events(store(request), row.id, after), ping=15)
 
 
 async def _events(database: Store, job: int, after: int) -> AsyncIterator[dict[str, Any]]:

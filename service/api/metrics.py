@@ -24,14 +24,10 @@ class Fleet(Collector):
 
     def collect(self) -> Iterator[Metric]:
         with self.store.reading() as connection:
-            by_job = connection.execute(sa.select(jobs.c.state, sa.func.count()).group_by(jobs.c.state)).tuples().all()
-            by_shard = (
-                connection.execute(
-                    sa.select(shards.c.model, shards.c.state, sa.func.count()).group_by(shards.c.model, shards.c.state)
-                )
-                .tuples()
-                .all()
-            )
+            by_job = connection.execute(sa.select(jobs.c.state, sa.func.count()).group_by(jobs.c.state)).all()
+            by_shard = connection.execute(
+                sa.select(shards.c.model, shards.c.state, sa.func.count()).group_by(shards.c.model, shards.c.state)
+            ).all()
             totals = connection.execute(sa.select(*(sa.func.sum(jobs.c[name]) for name in TOTALS))).one()
         family = GaugeMetricFamily("winnow_jobs", "Jobs by state", labels=["state"])
         for state, n in by_job:

@@ -102,8 +102,15 @@ def find(connection: sa.Connection, name: str) -> sa.Row[Any]:
     """A job by its public id. Raises Missing."""
     row = connection.execute(sa.select(jobs).where(jobs.c.name == name)).first()
     if row is None:
-        raise Missing(f"no job {name!r}")
+        raise Missing(f"no job {name[:100]!r}")
     return row
+
+
+def ended(connection: sa.Connection, ids: Sequence[int]) -> Sequence[int]:
+    """Which of these jobs have ended."""
+    return (
+        connection.execute(sa.select(jobs.c.id).where(jobs.c.id.in_(ids), jobs.c.state.in_(TERMINAL))).scalars().all()
+    )
 
 
 def page(connection: sa.Connection, limit: int, after: str | None) -> Sequence[sa.Row[Any]]:
@@ -165,19 +172,21 @@ def settle(
 def _finish(connection: sa.Connection, job: int, state: str, progress: dict[str, Any]) -> None:
     """Every shard has ended: the job gets its last state."""
     by_state = dict(
-        connection.execute(sa.select(items.c.state, sa.func.count()).where(items.c.job == job).group_by(items.c.state))
-        .tuples()
-        .all()
+        connection.execute(
+            sa.select(items.c.state, sa.func.count()).where(items.c.job == job).group_by(items.c.state)
+        ).all()
     )
     reasons = dict(
         connection.execute(
             sa.select(items.c.stop_reason, sa.func.count()).where(items.c.job == job).group_by(items.c.stop_reason)
-        )
-        .tuples()
-        .all()
+        ).all()
     )
     failed = by_state.get("failed", 0)
     last = "cancelled" if state == "cancelling" else "failed" if failed == sum(by_state.values()) else "completed"
-    values = {"state": last, "stop_reason": stop_reason(reasons), "items_failed": failed, "finished": time.time()}
+    why = "cancelled" if last == "cancelled" else stop_reason(reasons)
+    values = {"state": last, "stop_reason": why, "items_failed": failed, "finished": time.time()}
+    if last == "failed":
+        first = sa.select(items.c.error).where(items.c.job == job, items.c.error.is_not(None)).order_by(items.c.number)
+        values["error"] = connection.execute(first.limit(1)).scalar()
     connection.execute(sa.update(jobs).where(jobs.c.id == job).values(**values))
     emit(connection, job, last, {"state": last, "stop_reason": values["stop_reason"], **progress})

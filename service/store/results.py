@@ -122,32 +122,40 @@ def _by_mean_rank(connection: sa.Connection, judge_ids: list[int], item: int) ->
     columns = (scores.c.judge, scores.c.sample, scores.c.value)
     query = sa.select(*columns).where(scores.c.judge.in_(judge_ids), scores.c.item == item, scores.c.value.is_not(None))
     by_judge: dict[int, dict[int, float]] = {judge: {} for judge in judge_ids}
-    for judge, sample, value in connection.execute(query).tuples():
+    for judge, sample, value in connection.execute(query):
         by_judge[judge][sample] = value
     samples = sorted(set.intersection(*(set(values) for values in by_judge.values())))
-    values = np.array([[by_judge[judge][sample] for sample in samples] for judge in judge_ids])
-    ranks = (values[:, :, None] < values[:, None, :]).sum(2) + 0.5 * (values[:, :, None] == values[:, None, :]).sum(2)
-    order = np.argsort(ranks.mean(0), kind="stable") if samples else []
-    return [samples[i] for i in order]
+    ranks = [_ranks(np.array([by_judge[judge][sample] for sample in samples])) for judge in judge_ids]
+    return [samples[i] for i in np.argsort(np.mean(ranks, axis=0), kind="stable")]
+
+
+def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """For each value how many are larger, and half of those that are equal."""
+    _, inverse, times = np.unique(values, return_inverse=True, return_counts=True)
+    return (len(values) - np.cumsum(times) + 0.5 * times)[inverse]
 
 
 class Pool(NamedTuple):
-    """One judge's verdicts over a whole job, by item and sample; nan and False where there is none."""
+    """One judge's verdicts over a whole job, by item and order of sample; nan and False where there is none."""
 
     values: NDArray[np.float64]
     passed: NDArray[np.bool_]
 
 
 def pool(connection: sa.Connection, judge: int, item_count: int, samples: int) -> Pool:
-    """Values and passes [items, samples] of one judge."""
+    """Values and passes [items, samples] of one judge. samples: most verdicts of an item.
+
+    Columns are an item's verdicts in order, without gaps: shards end in any order, and some never come.
+    """
     values = np.full((item_count, samples), np.nan)
     passed = np.zeros((item_count, samples), bool)
-    query = sa.select(scores.c.item, scores.c.sample, scores.c.value, scores.c.passed).where(scores.c.judge == judge)
-    rows = connection.execute(query.where(scores.c.value.is_not(None))).tuples().all()
+    query = sa.select(scores.c.item, scores.c.value, scores.c.passed).where(scores.c.judge == judge)
+    rows = connection.execute(query.order_by(scores.c.item, scores.c.sample)).all()
     if rows:
-        item, sample, value, ok = zip(*rows, strict=True)
-        values[list(item), list(sample)] = value
-        passed[list(item), list(sample)] = [bool(p) for p in ok]
+        item = np.array([row[0] for row in rows])
+        place = np.arange(len(rows)) - np.searchsorted(item, item)
+        values[item, place] = np.array([row[1] for row in rows], float)  # None becomes nan
+        passed[item, place] = [row[2] is True for row in rows]
     return Pool(values, passed)
 
 

@@ -62,7 +62,7 @@ def waiting(connection: sa.Connection, model: str, lane: str, limit: int) -> lis
     """Pending shards, round-robin over jobs: every job's first shard comes before anybody's second."""
     mine = sa.and_(shards.c.state == "pending", shards.c.model == model, shards.c.lane == lane)
     query = sa.select(shards.c.id, shards.c.job).where(mine).order_by(shards.c.number, shards.c.job).limit(limit)
-    return [Ticket(shard=s, job=j, model=model, lane=lane) for s, j in connection.execute(query).tuples()]  # type: ignore[arg-type]
+    return [Ticket(shard=s, job=j, model=model, lane=lane) for s, j in connection.execute(query)]  # type: ignore[arg-type]
 
 
 def published(connection: sa.Connection, messages: dict[int, str]) -> None:
@@ -76,7 +76,7 @@ def out(connection: sa.Connection, older: float) -> list[tuple[int, str, str, st
     """(shard, model, lane, message) of shards that are queued or running and have not changed for `older` seconds."""
     live = sa.and_(shards.c.state.in_(("queued", "running")), shards.c.changed < time.time() - older)
     columns = (shards.c.id, shards.c.model, shards.c.lane, shards.c.message)
-    return list(connection.execute(sa.select(*columns).where(live)).tuples())
+    return list(connection.execute(sa.select(*columns).where(live)))
 
 
 def republish(connection: sa.Connection, lost: dict[int, str | None]) -> int:
@@ -91,10 +91,13 @@ def republish(connection: sa.Connection, lost: dict[int, str | None]) -> int:
 
 
 class Claimed(NamedTuple):
-    """By message: what may be worked on, and why the dead letters died. Any other message is stale."""
+    """By (message, shard): what may be worked on, and why the dead letters died. Any other message is stale.
 
-    claims: dict[str, Claim]
-    dead: dict[str, str]
+    Only both together name a message: streams of two models may give the same id in the same millisecond.
+    """
+
+    claims: dict[tuple[str, int], Claim]
+    dead: dict[tuple[str, int], str]
 
 
 def claim(connection: sa.Connection, worker: str, deliveries: Sequence[tuple[str, int]]) -> Claimed:
@@ -103,8 +106,8 @@ def claim(connection: sa.Connection, worker: str, deliveries: Sequence[tuple[str
     A shard that runs already may be taken over only with its own message, which Redis hands to another worker when the
     lease has run out. A shard that died too often is closed instead.
     """
-    claims: dict[str, Claim] = {}
-    dead: dict[str, str] = {}
+    claims: dict[tuple[str, int], Claim] = {}
+    dead: dict[tuple[str, int], str] = {}
     for message, shard in deliveries:
         again = sa.and_(shards.c.state == "running", shards.c.message == message)
         free = sa.or_(shards.c.state.in_(("pending", "queued")), again)
@@ -125,14 +128,14 @@ def claim(connection: sa.Connection, worker: str, deliveries: Sequence[tuple[str
             continue
         claimed = Claim(shard, row.job, row.attempt, [Span.model_validate(span) for span in json.loads(row.spans)])
         if row.deaths >= MOST_DEATHS:
-            dead[message] = row.error or f"worker_lost: {row.deaths} workers died on this shard"
-            fail(connection, claimed, dead[message])
+            why = dead[message, shard] = row.error or f"worker_lost: {row.deaths} workers died on this shard"
+            fail(connection, claimed, why)
             continue
         first = sa.and_(jobs.c.id == row.job, jobs.c.state == "queued")
         begun = connection.execute(sa.update(jobs).where(first).values(state="in_progress", started=time.time()))
         if begun.rowcount:
             emit(connection, row.job, "in_progress", {"state": "in_progress"})
-        claims[message] = claimed
+        claims[message, shard] = claimed
     return Claimed(claims, dead)
 
 
@@ -148,7 +151,7 @@ def commit(connection: sa.Connection, claimed: Claim, results: Results) -> bool:
     if results.candidates:
         connection.execute(sa.insert(candidates), results.candidates)
     labels = sa.select(judges.c.label, judges.c.id).where(judges.c.job == claimed.job)
-    ids = dict(connection.execute(labels).tuples().all())
+    ids = dict(connection.execute(labels).all())
     for label, rows in results.scores.items():
         if rows:
             connection.execute(sa.insert(scores), [{"judge": ids[label], **row} for row in rows])

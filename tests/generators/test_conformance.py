@@ -39,6 +39,7 @@ def test_passes(name: str, config: dict[str, Any], company: dict[str, Any] | Non
     def build(settings: dict[str, Any]) -> Any:
         return found.factory(found.config(**settings))
 
+    assert found.config(**config).evaluations == build(config).steps * build(config).price
     offers = set(found.facts.offers)
     if image and config.get("eta", 0) == 0:
         offers.discard("stochastic_step")  # true of the plug-in, not of this configuration

@@ -1,0 +1,15 @@
+# The API and its feeder: no torch, no network weights.
+FROM python:3.11-slim
+WORKDIR /app
+COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY search search
+COPY generators generators
+COPY verifiers verifiers
+COPY service service
+COPY bench bench
+RUN pip install --no-cache-dir -c constraints.txt . && useradd --create-home winnow && mkdir /data && chown winnow /data
+USER winnow
+ENV WINNOW_DATA_DIR=/data
+EXPOSE 8000
+HEALTHCHECK --interval=10s CMD ["python", "-c", "import httpx; httpx.get('http://127.0.0.1:8000/readyz').raise_for_status()"]
+CMD ["winnow", "api", "--host", "0.0.0.0"]

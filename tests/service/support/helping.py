@@ -1,0 +1,154 @@
+"""What the tests of the service share."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+
+from search.ports import Item
+from service import catalog
+from service.catalog import Prepared
+from service.client import Client
+from service.embedded import Stack
+from service.settings import Settings
+from service.spec import JobSpec
+from service.views import JobView
+
+T = TypeVar("T")
+GAUSS = {"name": "toy/gaussian_mixture", "weights": [1.0], "means": [0.0], "variances": [1.0], "steps": 2}
+SLOW = {"name": "outside/slow", "seconds": 0.02}
+TERMINAL = {"completed", "failed", "cancelled"}
+
+
+def job(items: int = 2, n: int = 4, /, **changes: Any) -> dict[str, Any]:
+    """A small job."""
+    value: dict[str, Any] = {
+        "model": GAUSS,
+        "items": [{"id": f"i{i}"} for i in range(items)],
+        "search": {"method": "best_of_n", "n": n},
+        "verifiers": ["toy/linear"],
+    }
+    return value | changes
+
+
+def prepared(items: int = 2, n: int = 4, /, **changes: Any) -> Prepared:
+    """The same, checked."""
+    return catalog.prepare(JobSpec.model_validate(job(items, n, **changes)))
+
+
+def until(condition: Callable[[], T], seconds: float = 30, every: float = 0.02) -> T:
+    """Poll until the condition holds; its value."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds} s: {condition}")
+        time.sleep(every)
+    return value
+
+
+def ended(client: Client, name: str, seconds: float = 60) -> JobView:
+    """The job, when it has ended."""
+    until(lambda: client.job(name).finished, seconds, 0.05)
+    return client.job(name)
+
+
+def done(client: Client, spec: Any, seconds: float = 60) -> JobView:
+    """Submit, wait, and insist that it completed."""
+    view = client.submit(spec, wait=min(60, seconds))
+    view = view if view.finished else ended(client, view.id, seconds)
+    assert view.state == "completed", view
+    return view
+
+
+def found(client: Client, name: str) -> list[Any]:
+    """Everything that was found, as values to compare; times left out."""
+    return [
+        (
+            c.item,
+            c.sample,
+            c.seed,
+            c.answer,
+            c.artifact,
+            c.evaluations,
+            [(s.name, s.value, s.passed, s.reason, s.canonical) for s in [*c.scores, *c.grades]],
+        )
+        for c in client.candidates(name)
+    ]
+
+
+def whole(client: Client, view: JobView, n: int) -> None:
+    """The audit of a job whose budget was no limit: nothing lost, nothing twice."""
+    rows = [(c.item, c.sample) for c in client.candidates(view.id)]
+    assert rows == [(i, s) for i in range(view.counts.items) for s in range(n)]
+    assert view.counts.candidates == len(rows)
+    assert view.counts.shards_done == view.counts.shards
+    assert view.counts.done == view.counts.items
+    assert view.counts.failed == 0
+    assert all(item.drawn == n and item.state == "completed" for item in client.items(view.id))
+
+
+def refused(response: httpx.Response, status: int) -> dict[str, Any]:
+    """The problem+json of a refusal, checked for its shape."""
+    assert response.status_code == status, (response.status_code, response.text[:500])
+    assert response.headers["content-type"] == "application/problem+json"
+    body = response.json()
+    assert {"type", "title", "status", "detail", "error"} <= body.keys()
+    assert body["status"] == status
+    assert body["error"]["message"] == body["detail"]
+    assert {"message", "type", "param", "code"} <= body["error"].keys()
+    assert len(response.content) < 50_000
+    assert "Traceback" not in response.text
+    return body
+
+
+@contextlib.contextmanager
+def service(folder: Path, workers: int = 1, **changes: Any) -> Iterator[tuple[Stack, Client]]:
+    """A service of one's own."""
+    settings = Settings(data_dir=folder, **changes)
+    with Stack(settings, workers=workers, log=folder / "worker.log") as stack, Client(stack.url) as client:
+        yield stack, client
+
+
+def pids(stack: Stack) -> list[int]:
+    """Its workers that live."""
+    return [child.pid for child in list(stack.children.values()) if child.poll() is None]
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs (a zombie does not)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def offspring(pid: int) -> list[int]:
+    """All its children and theirs."""
+    try:
+        tasks = list(Path(f"/proc/{pid}/task").iterdir())
+        mine = [int(word) for task in tasks for word in (task / "children").read_text().split()]
+    except OSError:
+        return []
+    return mine + [deeper for child in mine for deeper in offspring(child)]
+
+
+def end(process: "subprocess.Popen[Any]") -> None:
+    """Stop a process that a test started, whatever state it is in."""
+    if process.poll() is None:
+        os.kill(process.pid, signal.SIGCONT)
+        process.kill()
+    process.wait(10)
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe:
+            pipe.close()
+
+
+def items(*prompts: str) -> list[dict[str, Any]]:
+    """Items with these prompts."""
+    return [Item(prompt=prompt, id=f"{i}").model_dump() for i, prompt in enumerate(prompts)]

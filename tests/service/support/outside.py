@@ -1,0 +1,159 @@
+"""Plug-ins of another distribution, as the service meets them: slow ones, broken ones, deadly ones."""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from search.keys import START, Words, uniforms
+from search.ports import Answer, Config, Generator, Item, ModelConfig, Rows, Score, Verifier
+
+ENTRY_POINTS = """
+[winnow.generators]
+outside/slow = outside:slow
+outside/by_prompt = outside:by_prompt
+outside/missing = no_such_module:thing
+
+[winnow.verifiers]
+outside/unloadable = outside:unloadable
+outside/deadly = outside:deadly
+outside/above = outside:above
+outside/raising = outside:raising
+"""
+
+
+class Slow(ModelConfig):
+    """A uniform number, after some sleep."""
+
+    seconds: float = Field(default=0.0, ge=0, description="Sleep of each network call.")
+    steps: int = Field(default=1, ge=1)
+
+    @property
+    def evaluations(self) -> int:
+        return self.steps
+
+
+class ByPrompt(ModelConfig):
+    """What comes out depends on the prompt."""
+
+    def check(self, item: Item) -> None:
+        if item.prompt == "overflow":
+            raise OverflowError("too much")
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """One uniform number a row."""
+
+    config: Any
+    steps: int
+    price = 1
+
+    @property
+    def batch_key(self) -> tuple[str, str]:
+        return (type(self).__name__, self.config.model_dump_json())
+
+    def start(self, items: Sequence[Item], keys: Words) -> Rows:
+        return Rows.fresh(keys, {"u": uniforms(keys, START, 1)[:, 0]})
+
+    def advance(self, rows: Rows) -> Rows:
+        time.sleep(getattr(self.config, "seconds", 0.0))
+        return rows.moved(rows.step + 1 >= self.steps, {})
+
+    def preview(self, rows: Rows) -> list[Any]:
+        return self.finish(rows)
+
+    def finish(self, rows: Rows) -> list[Any]:
+        return rows.columns["u"].tolist()
+
+
+STRANGE: dict[str, Callable[[float], Any]] = {
+    "number": lambda u: u,
+    "huge": lambda u: "x" * 10_000 + str(u),
+    "image": lambda u: np.full((4, 4), int(255 * u), np.uint8),
+    "surrogate": lambda _: "\ud800",
+    "nan": lambda _: float("nan"),
+    "object": lambda _: object(),
+}
+
+
+@dataclass(frozen=True)
+class Strange(Numbers):
+    """Answers by prompt; the prompt "boom" raises."""
+
+    def start(self, items: Sequence[Item], keys: Words) -> Rows:
+        if any(item.prompt == "boom" for item in items):
+            raise RuntimeError("boom \ud800\0 said the plug-in")
+        kind = [list(STRANGE).index(item.prompt) for item in items]
+        return Rows.fresh(keys, {"u": uniforms(keys, START, 1)[:, 0], "kind": np.array(kind)})
+
+    def finish(self, rows: Rows) -> list[Any]:
+        kinds = list(STRANGE.values())
+        pairs = zip(rows.columns["kind"].tolist(), rows.columns["u"].tolist(), strict=True)
+        return [kinds[kind](u) for kind, u in pairs]
+
+
+def slow(config: Slow) -> Generator:
+    """Sleeps."""
+    return Numbers(config, config.steps)
+
+
+def by_prompt(config: ByPrompt) -> Generator:
+    """Strange answers."""
+    return Strange(config, 1)
+
+
+class Nothing(Config):
+    """No settings."""
+
+
+class Above(Config):
+    """Pass if above; unscored below `least`."""
+
+    pass_at: float = 0.5
+    least: float = 0.0
+
+
+def unloadable(config: Nothing) -> Verifier:
+    """Needs what is not there."""
+    raise ImportError("this verifier needs the package moonshine")
+
+
+def deadly(config: Nothing) -> Verifier:
+    """Kills the worker on the prompt "die"."""
+
+    def verify(answers: Sequence[Answer]) -> list[Score]:
+        if any(answer.item.prompt == "die" for answer in answers):
+            os._exit(13)
+        return [Score(0.0, True) for _ in answers]
+
+    return verify
+
+
+def raising(config: Nothing) -> Verifier:
+    """Raises for one answer in two."""
+
+    def verify(answers: Sequence[Answer]) -> list[Score]:
+        if any(answer.value < 0.5 for answer in answers):
+            raise RuntimeError("cannot read this")
+        return [Score(1.0, True) for _ in answers]
+
+    return verify
+
+
+def above(config: Above) -> Verifier:
+    """The number itself."""
+
+    def verify(answers: Sequence[Answer]) -> list[Score]:
+        return [
+            Score(None, None, "too small to be judged")
+            if answer.value < config.least
+            else Score(answer.value, answer.value >= config.pass_at, canonical=str(int(answer.value * 4)))
+            for answer in answers
+        ]
+
+    return verify

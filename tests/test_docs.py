@@ -1,0 +1,164 @@
+"""The documents cannot lie: every block of the README runs, every setting and option stands in the documents."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import httpx
+import pytest
+
+from service.settings import Settings
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+BIN = Path(sys.prefix) / "bin"
+pytestmark = pytest.mark.skipif(not find_spec("torch"), reason="the README's jobs need torch, which is not installed")
+
+
+def blocks(kind: str, holding: str) -> list[str]:
+    """README blocks of a kind that hold a text."""
+    return [body for found, body in BLOCKS if found == kind and holding in body]
+
+
+def shell(command: str, port: int = 8000, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a README command as a reader would: from the repository's root; port 8000 may be taken here."""
+    line = command.replace(".venv/bin/", f"{BIN}/").replace("127.0.0.1:8000", f"127.0.0.1:{port}")
+    env = {**os.environ, "VENV": sys.prefix, "PYTHON": sys.executable, **environment}
+    return subprocess.run(["bash", "-c", line], cwd=ROOT, env=env, capture_output=True, text=True, timeout=280)
+
+
+@pytest.fixture(scope="module")
+def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The README's `winnow serve`, on a free port."""
+    (command,) = blocks("bash", "winnow serve")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        number = free.getsockname()[1]
+    folder = tmp_path_factory.mktemp("serve")
+    words = [*command.replace(".venv/bin", str(BIN)).split(), "--port", str(number), "--data-dir", str(folder)]
+    server = subprocess.Popen(words, stdout=subprocess.DEVNULL)
+    for _ in range(200):
+        try:
+            assert httpx.get(f"http://127.0.0.1:{number}/readyz", trust_env=False).status_code == 200
+            break
+        except httpx.TransportError:
+            time.sleep(0.1)
+    yield number
+    server.send_signal(signal.SIGTERM)
+    assert server.wait(30) == 0
+
+
+def test_every_block_has_a_test() -> None:
+    """A new block in the README needs a line here."""
+    known = {
+        "bash": ("make demo", "make test", "winnow serve", "curl", "winnow run"),
+        "python": ("import httpx", "class Runs"),
+        "toml": ("entry-points",),
+    }
+    for kind, body in BLOCKS:
+        assert any(text in body for text in known.get(kind, ())), (
+            f"this {kind} block of the README has no test:\n{body}"
+        )
+
+
+def test_make_demo() -> None:
+    """The demo, for real: three pictures, two tables."""
+    (command,) = blocks("bash", "make demo")
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", 8000)) == 0:
+            pytest.skip("port 8000, which `make demo` uses, is taken on this machine")
+    shutil.rmtree(ROOT / "demo", ignore_errors=True)
+    done = shell(command, COLUMNS="100")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "coverage" in done.stdout
+    assert "digits-unconditional" in done.stdout
+    names = ("curve.png", "best-digits-early.png", "best-digits-unconditional.png")
+    assert all((ROOT / "demo" / name).read_bytes().startswith(b"\x89PNG") for name in names)
+
+
+def test_make_test() -> None:
+    """The test command finds these tests (it collects them only: they are running already)."""
+    (command,) = blocks("bash", "make test")
+    done = shell(command, PYTEST_ADDOPTS="--collect-only")
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    assert "test_docs.py" in done.stdout
+
+
+def test_curl(port: int) -> None:
+    """The first call: three sevens, each the best of 8, within the budget."""
+    (command,) = blocks("bash", "curl")
+    done = shell(command, port)
+    view = httpx.Response(200, text=done.stdout).json()
+    assert view["state"] == "completed", view
+    assert view["counts"]["candidates"] == 24
+    assert view["usage"]["unspent"] == {"evaluations": 0}
+
+
+def test_httpx(port: int) -> None:
+    """The same with httpx, to the picture and the curve."""
+    (program,) = blocks("python", "import httpx")
+    code = program.replace("127.0.0.1:8000", f"127.0.0.1:{port}")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("completed 160 ")
+    assert len(done.stdout.splitlines()) == 6  # the job, and k = 1, 2, 4, 8, 16
+
+
+def test_winnow_run() -> None:
+    """One job without a server."""
+    (command,) = blocks("bash", "winnow run")
+    done = shell(command)
+    assert httpx.Response(200, text=done.stdout).json()["counts"]["candidates"] == 4, done.stderr
+
+
+def test_a_verifier_in_ten_lines(tmp_path: Path) -> None:
+    """The README's verifier passes its exam, and its entry point makes it a name that a job can use."""
+    (program,), (project,) = blocks("python", "class Runs"), blocks("toml", "entry-points")
+    (tmp_path / "winnow_runs.py").write_text(program)
+    (tmp_path / "pyproject.toml").write_text(project)
+    subprocess.run([sys.executable, "winnow_runs.py"], cwd=tmp_path, check=True, timeout=60)
+    # What an installer would write of this project, so that no build tool has to be fetched.
+    meta = tomllib.loads(project)["project"]
+    info = tmp_path / f"winnow_runs-{meta['version']}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {meta['name']}\nVersion: {meta['version']}\n")
+    lines = [f"{name} = {value}" for name, value in meta["entry-points"]["winnow.verifiers"].items()]
+    (info / "entry_points.txt").write_text("[winnow.verifiers]\n" + "\n".join(lines) + "\n")
+    job = '{"model": "toy/bits", "items": [{}], "search": {"n": 2}, "verifiers": [{"name": "runs", "least": 1}]}'
+    done = shell(f"echo '{job}' | .venv/bin/winnow run -", PYTHONPATH=str(tmp_path))
+    view = httpx.Response(200, text=done.stdout).json()
+    assert view["items"][0]["best"][0]["scores"][0]["passed"] is True, done.stderr
+
+
+def test_contributing_block_is_a_verifier() -> None:
+    """CONTRIBUTING's ten lines are code that works."""
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    (block,) = re.findall(r"^   ```python\n(.*?)^   ```$", text, re.DOTALL | re.MULTILINE)
+    code = "\n".join(line[3:] for line in block.splitlines())
+    names: dict[str, object] = {"__name__": "contributed"}
+    exec(compile(code, "CONTRIBUTING.md", "exec"), names)
+    assert "shortest" in names
+
+
+def test_settings_are_documented() -> None:
+    """Every setting stands in docs/settings.md, and nothing else does."""
+    documented = set(re.findall(r"^\| `WINNOW_(\w+)`", (ROOT / "docs" / "settings.md").read_text(), re.MULTILINE))
+    assert documented - {"URL"} == {name.upper() for name in Settings.model_fields}
+
+
+def test_design_notes_are_listed() -> None:
+    """Every note is in the index, and no note is longer than a page."""
+    index = (ROOT / "docs" / "design" / "README.md").read_text()
+    for note in (ROOT / "docs" / "design").glob("*.md"):
+        assert note.name == "README.md" or f"({note.name})" in index, note.name
+        assert len(note.read_text().splitlines()) <= 60, note.name
