@@ -72,6 +72,7 @@ class Batcher(Generic[Q, R]):
     def __call__(self, question: Q) -> Awaitable[R]:
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(question, future))
+        self._runners = {task for task in self._runners if not task.done()}  # also those that died with their loop
         if len(self._runners) < self._lanes:
             self._runners.add(asyncio.create_task(self._drain()))
         return future
@@ -84,8 +85,10 @@ class Batcher(Generic[Q, R]):
         await asyncio.sleep(0)  # whoever is ready in this turn of the loop joins the first batch too
         while batch := self._next():
             self._busy += 1
-            await self._answer(batch)
-            self._busy -= 1
+            try:
+                await self._answer(batch)
+            finally:
+                self._busy -= 1
             await asyncio.sleep(0)  # the searches just answered ask their next question before the next batch is cut
         self._runners = {task for task in self._runners if task is not asyncio.current_task()}  # in this same turn
 

@@ -12,7 +12,7 @@ from generators.builtin import GENERATORS
 from search.methods import METHODS
 from search.plugins import Plugin, Registry, Unknown
 from search.ports import Config, Generator, MethodConfig, ModelConfig, Verifier
-from search.run import Judge
+from search.scoring import Judge
 from service.processes import elsewhere
 from service.spec import JobSpec
 from verifiers.builtin import VERIFIERS
@@ -204,12 +204,16 @@ def judge(choice: JudgeChoice) -> Judge:
     return Judge(choice.label, key, verifier, place, choice.threshold)
 
 
+class Shadowed(RuntimeError):
+    """An import name of ours belongs to another distribution too."""
+
+
 def owned() -> None:
     """Refuse to start where another distribution's `verifiers` (or another root of ours) shadows Winnow's."""
     for root in ("search", "verifiers", "generators", "service"):
         owners = set(packages_distributions().get(root, ())) - {"winnow-service"}
         if owners:
-            raise RuntimeError(f"the import name {root!r} also belongs to {listed(sorted(owners))}; uninstall it first")
+            raise Shadowed(f"the import name {root!r} also belongs to {listed(sorted(owners))}; uninstall it first")
 
 
 __all__ = ["Choice", "Invalid", "JudgeChoice", "Prepared", "generator", "judge", "owned", "prepare"]

@@ -245,15 +245,21 @@ class connected:  # noqa: N801 - reads as a verb
     """A client whose failures are sentences."""
 
     def __init__(self, url: str) -> None:
+        import httpx
+
         from service.client import Client
 
-        self.client = Client(url)
+        try:
+            self.client = Client(url)
+        except httpx.InvalidURL as error:
+            stop(f"{url!r} is no address: {error}")
 
     def __enter__(self) -> "Client":
         return self.client
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         import httpx
+        from pydantic import ValidationError
 
         from service.client import Refused
 
@@ -262,6 +268,8 @@ class connected:  # noqa: N801 - reads as a verb
             stop(error)
         if isinstance(error, httpx.HTTPError):
             stop(f"no answer from {self.client.http.base_url}: {error}")
+        if isinstance(error, ValidationError):
+            stop(f"what answers at {self.client.http.base_url} is not Winnow")
 
 
 if __name__ == "__main__":

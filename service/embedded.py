@@ -20,6 +20,7 @@ from typing import IO, Any, Self
 import redis
 from sqlalchemy.exc import SQLAlchemyError
 
+from service import catalog
 from service.queue import Broker
 from service.settings import Settings
 from service.store import Store
@@ -250,8 +251,11 @@ def _listen(host: str, port: int) -> socket.socket:
 def opened(settings: Settings) -> Store:
     """The database, migrated. Raises Unusable."""
     try:
+        catalog.owned()
         store = Store(settings.database)
         store.migrate()
+    except catalog.Shadowed as error:
+        raise Unusable(str(error)) from None
     except (SQLAlchemyError, ImportError) as error:
         reason = getattr(error, "orig", None) or error
         raise Unusable(f"the database cannot be used: {reason}") from None
@@ -262,8 +266,8 @@ def reached(settings: Settings) -> Broker:
     """The queue of a production set-up. Raises Unusable when it is not configured or does not answer."""
     if not settings.redis_url:
         raise Unusable("no Redis: set WINNOW_REDIS_URL (for one machine, `winnow serve` brings its own)")
-    broker = Broker(settings.redis_url, settings.lease_seconds)
     try:
+        broker = Broker(settings.redis_url, settings.lease_seconds)
         broker.redis.ping()
     except (redis.RedisError, ValueError) as error:
         raise Unusable(f"Redis at WINNOW_REDIS_URL does not answer: {error}") from None

@@ -4,14 +4,16 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from search import keys
+from search.batching import OutOfMemory
+from search.engine import Engine, Shared
 from search.metering import Budget, Metered
 from search.ports import Generator, Score, Task, Verdicts
-from search.run import Engine, Judge, Outcome, Shared, run
+from search.run import Outcome, run
+from search.scoring import Judge
 from service import catalog
 from service.artifacts import Artifacts, Encoded, encode
 from service.catalog import Prepared
@@ -73,8 +75,8 @@ async def search(
     method = bench.prepared.method
     try:
         outcome = await run(method.plugin.factory(task, tools, method.config), tools, stopped)
-    except OSError:
-        raise  # of the machine, not of the item: another try may succeed
+    except (OSError, OutOfMemory):
+        raise  # of the machine, not of the item: another try, elsewhere, may succeed
     except Exception as error:  # the same seeds would raise again; the other items of the shard go on
         log.exception("item %d failed", span.item)
         return Finding(span, Outcome(None, "error", tools.spent), Verdicts(), catalog.reason(error))
@@ -106,36 +108,38 @@ def written(claim: Claim, prepared: Prepared, found: Sequence[Finding], artifact
     """Rows of the tables; bytes go to the artifacts first."""
     results = Results()
     for finding in found:
+        try:
+            encoded = _encoded(prepared, finding)
+        except (TypeError, ValueError) as error:  # an answer that cannot be kept fails its item, not its shard
+            outcome = Outcome(None, "error", finding.outcome.spent)
+            finding, encoded = Finding(finding.span, outcome, Verdicts(), catalog.reason(error)), []
         _count(results, finding)
-        population = finding.outcome.population
-        if population is None or not len(population.verdicts):
-            continue
-        verdicts, first, item = population.verdicts, finding.span.first, finding.span.item
-        kept = _kept(prepared, verdicts)
-        spent = population.rows.spent.tolist()
-        for i, name in enumerate(keys.name(population.rows.keys[: len(verdicts)])):
-            stored = _stored(verdicts.answers[i], artifacts) if kept is None or i in kept else Encoded(None)
-            results.candidates.append(
-                {
-                    "job": claim.job,
-                    "item": item,
-                    "sample": first + i,
-                    "key": name,
-                    "answer": stored.text,
-                    "artifact": stored.sha256,
-                    "evaluations": spent[i],
-                }
-            )
-        for judged in (verdicts, finding.grades):
-            for label, scores in judged.scores.items():
-                _scores(results, label, item, first, scores, 1e3 * judged.seconds[label] / len(scores))
+        if encoded:
+            _rows(results, claim.job, finding, encoded)
+        for stored in encoded:
+            artifacts.put(stored)
     return results
 
 
-def _stored(value: Any, artifacts: Artifacts) -> Encoded:
-    encoded = encode(value)
-    artifacts.put(encoded)
-    return encoded
+def _encoded(prepared: Prepared, finding: Finding) -> list[Encoded]:
+    """Every answer as it will be stored; those that the job does not keep, empty."""
+    if finding.outcome.population is None:
+        return []
+    verdicts = finding.outcome.population.verdicts
+    kept = _kept(prepared, verdicts)
+    return [encode(value) if kept is None or i in kept else Encoded(None) for i, value in enumerate(verdicts.answers)]
+
+
+def _rows(results: Results, job: int, finding: Finding, encoded: Sequence[Encoded]) -> None:
+    """Candidates and their scores."""
+    population, first, item = finding.outcome.population, finding.span.first, finding.span.item
+    assert population is not None
+    spent = population.rows.spent.tolist()
+    for i, (name, stored) in enumerate(zip(keys.name(population.rows.keys[: len(encoded)]), encoded, strict=True)):
+        results.candidates.append((job, item, first + i, name, stored.text, stored.sha256, spent[i]))
+    for judged in (population.verdicts, finding.grades):
+        for label, scores in judged.scores.items():
+            _scores(results, label, item, first, scores, 1e3 * judged.seconds[label] / len(scores))
 
 
 def _kept(prepared: Prepared, verdicts: Verdicts) -> set[int] | None:
@@ -168,18 +172,7 @@ def _count(results: Results, finding: Finding) -> None:
 
 def _scores(results: Results, label: str, item: int, first: int, scores: Sequence[Score], ms: float) -> None:
     """Score rows, and the running counts that curves read."""
-    results.scores.setdefault(label, []).extend(
-        {
-            "item": item,
-            "sample": first + i,
-            "value": score.value,
-            "passed": score.passed,
-            "canonical": score.canonical,
-            "reason": score.reason,
-            "ms": ms,
-        }
-        for i, score in enumerate(scores)
-    )
+    results.scores.setdefault(label, []).extend((item, first + i, *score, ms) for i, score in enumerate(scores))
     unscored = sum(score.value is None for score in scores)
     passes = [first + i for i, score in enumerate(scores) if score.passed]
     results.unscored += unscored

@@ -16,7 +16,7 @@ from functools import cache
 from typing import Any
 
 from search.ports import Answer, Score, Verifier
-from search.run import scored
+from search.scoring import scored
 from verifiers.builtin import VERIFIERS
 
 PROCESSES = 2

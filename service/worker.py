@@ -9,14 +9,15 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import redis
 import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from search.run import Engine
+from search.batching import Filled
+from search.engine import Engine
 from service import catalog
 from service.artifacts import Artifacts
 from service.execute import Bench, execute
@@ -36,6 +37,7 @@ class Job:
 
     bench: Bench
     deadline: float
+    filled: Filled  # its model's network calls
     stopped: str | None = None
 
 
@@ -60,15 +62,17 @@ class Worker:
     name: str = field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}")
     engine: Engine = field(default_factory=Engine)
     held: dict[Delivery, Held] = field(default_factory=dict[Delivery, Held])
+    suspects: list[Delivery] = field(default_factory=list[Delivery])  # not yet claimed
     known: dict[int, Job] = field(default_factory=dict[int, Job])
     loading: asyncio.Lock = field(default_factory=asyncio.Lock)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    wake: asyncio.Event = field(default_factory=asyncio.Event)  # there is room again, or an end
 
     async def run(self) -> None:
         """Work until told to stop; then hand back what is unfinished."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.stopping.set)
+            loop.add_signal_handler(number, self._stop)
         keeper = threading.Thread(target=self._keep_leases, name="leases", daemon=True)
         keeper.start()
         watch = asyncio.create_task(self._watch_cancelled())
@@ -80,6 +84,10 @@ class Worker:
             for key, filled in self.engine.filled().items():
                 log.info("%s: %.1f rows a call of at most %d, %d calls", key, filled.mean, filled.limit, filled.calls)
 
+    def _stop(self) -> None:
+        self.stopping.set()
+        self.wake.set()
+
     async def _pull_until_stopped(self) -> None:
         pause = 0.05
         while not self.stopping.is_set():
@@ -90,23 +98,41 @@ class Worker:
                 busy, pause = 0, 1.0
             pause = 0.02 if busy else min(0.25, pause * 1.5)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.stopping.wait(), pause)
+                self.wake.clear()
+                await asyncio.wait_for(self.wake.wait(), pause)
 
-    def _room(self) -> int:
-        """Rows that may still be taken on."""
-        limits = [f.limit for key, f in self.engine.filled().items() if key.endswith("'advance')")]
-        return 4 * max(limits, default=64) - sum(held.rows for held in self.held.values())
+    def _room(self) -> float:
+        """Full batches that may still be taken on; a shard's rows count by the batch that pays for its own model."""
+        limits = {number: job.filled.limit for number, job in self.known.items()}
+        return (
+            2 + 2 * self.engine.lanes - sum(held.rows / limits.get(held.claim.job, 64) for held in self.held.values())
+        )
 
     async def _pull(self) -> int:
         """Take on shards while there is room; returns how many."""
-        if self._room() <= 0:
+        if self._room() <= 0 or any(held.claim.deaths for held in self.held.values()):
             return 0
+        if self.suspects:
+            return 0 if self.held else await self._take_alone(self.suspects.pop(0))
         streams = await asyncio.to_thread(self.broker.streams, self.models, list(self.engine.loaded))
         found = await asyncio.to_thread(self.broker.pull, self.name, streams, 4)
         # After a stall longer than the lease a worker may be handed what it still works on: that renews the lease.
-        deliveries = {(d.message, d.ticket.shard): d for d in found if d not in self.held}
-        if not deliveries:
-            return len(found)
+        new = {(d.message, d.ticket.shard): d for d in found if d not in self.held}
+        if new:
+            suspected = await self.store.aread(shards.suspected, list(new))
+            self.suspects += [new[key] for key in suspected]
+            await self._take({key: delivery for key, delivery in new.items() if key not in suspected})
+        return len(found)
+
+    async def _take_alone(self, delivery: Delivery) -> int:
+        """A shard that has seen a worker die runs by itself: if it is the cause, it takes no other with it."""
+        if await asyncio.to_thread(self.broker.renew, self.name, [delivery]):
+            return 0  # it has gone to somebody else meanwhile
+        await self._take({(delivery.message, delivery.ticket.shard): delivery})
+        return 1
+
+    async def _take(self, deliveries: Mapping[tuple[str, int], Delivery]) -> None:
+        """Claim shards and start on them."""
         claimed = await self.store.awrite(shards.claim, self.name, list(deliveries))
         for key, claim in claimed.claims.items():
             held = Held(deliveries[key], claim, sum(span.count for span in claim.spans))
@@ -116,7 +142,6 @@ class Worker:
             if reason := claimed.dead.get(key):
                 await asyncio.to_thread(self.broker.bury, deliveries[key].ticket, reason)
             await asyncio.to_thread(self.broker.finish, self.name, deliveries[key])
-        return len(found)
 
     async def _work(self, held: Held) -> None:
         """One shard from claim to commit. Whatever goes wrong, the shard is left to somebody."""
@@ -153,7 +178,7 @@ class Worker:
         await self.engine.load(prepared.model.plugin.name, bench.generator, prepared.spec.items[0])
         seconds = prepared.spec.budget.seconds
         deadline = float("inf") if seconds is None else (row.started or time.time()) + seconds
-        return Job(bench, deadline)
+        return Job(bench, deadline, self.engine.batchers[bench.generator.batch_key, "advance"].filled)
 
     async def _hand_back(self, held: Held, error: str | None = None) -> None:
         try:
@@ -163,6 +188,7 @@ class Worker:
 
     async def _let_go(self, held: Held) -> None:
         self.held.pop(held.delivery, None)
+        self.wake.set()
         try:
             await asyncio.to_thread(self.broker.finish, self.name, held.delivery)
         except OUTAGES as outage:
@@ -174,6 +200,9 @@ class Worker:
                 held.task.cancel()
             await self._hand_back(held)
             await self._let_go(held)
+        if self.suspects:
+            with contextlib.suppress(*OUTAGES):
+                await asyncio.to_thread(self.broker.release, self.name)
 
     async def _watch_cancelled(self) -> None:
         """Searches of cancelled jobs stop at their next step."""
@@ -195,7 +224,7 @@ class Worker:
         while not self.stopping.is_set():
             time.sleep(self.broker.lease_ms / 4000)
             try:
-                lost = broker.renew(self.name, list(self.held))
+                lost = broker.renew(self.name, [*self.held, *self.suspects])
             except redis.RedisError as error:
                 log.warning("cannot renew leases: %s", error)
                 continue

@@ -30,6 +30,8 @@ def _listed(registry: Registry, name: str) -> PluginView:
     """A plug-in; one of another distribution that cannot be loaded hides no other."""
     try:
         return _view(registry.find(name))
+    except Unknown:
+        raise
     except Exception as error:
         card = f"This plug-in cannot be loaded: {type(error).__name__}: {error}"[:500]
         return PluginView(name=name, version="", card=card, config={}, offers=[], needs=[])
@@ -47,7 +49,7 @@ def _routes(kind: str, registry: Registry) -> None:
     def one(name: str) -> PluginView:
         """One plug-in."""
         try:
-            return _view(registry.find(name[:200]))
+            return _listed(registry, name[:200])
         except Unknown as unknown:
             raise Problem(404, str(unknown)) from None
 

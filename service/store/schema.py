@@ -104,8 +104,8 @@ scores = Table(
     Column("sample", Integer, primary_key=True),
     Column("value", Float),  # null is unscored, with the reason
     Column("passed", Boolean),
-    Column("canonical", Text),
     Column("reason", Text),
+    Column("canonical", Text),
     Column("ms", Float, nullable=False),
     sqlite_with_rowid=False,
 )

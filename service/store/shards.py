@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from service.spec import Span, Ticket
+from service.store.bulk import insert_rows
 from service.store.jobs import emit, settle
 from service.store.schema import candidates, items, jobs, judges, scores, shards, tallies
 
@@ -28,14 +29,18 @@ class Claim:
     job: int
     attempt: int
     spans: list[Span]
+    deaths: int = 0
 
 
 @dataclass
 class Results:
-    """What one shard gives to the store: rows for the tables, and counts."""
+    """What one shard gives to the store: rows for the tables, and counts.
 
-    candidates: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-    scores: dict[str, list[dict[str, Any]]] = field(default_factory=dict[str, list[dict[str, Any]]])  # by label
+    candidates, scores: tuples in the order of the table's columns; scores, by label, without the judge before them.
+    """
+
+    candidates: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
+    scores: dict[str, list[tuple[Any, ...]]] = field(default_factory=dict[str, list[tuple[Any, ...]]])
     tallies: dict[str, list[dict[str, Any]]] = field(default_factory=dict[str, list[dict[str, Any]]])
     items: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     evaluations: int = 0
@@ -100,6 +105,16 @@ class Claimed(NamedTuple):
     dead: dict[tuple[str, int], str]
 
 
+def suspected(connection: sa.Connection, deliveries: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
+    """Those of (message, shard) whose shard has seen a worker die, or would by this claim."""
+    columns = (shards.c.id, shards.c.deaths, shards.c.state, shards.c.message)
+    rows = connection.execute(sa.select(*columns).where(shards.c.id.in_({shard for _, shard in deliveries})))
+    died = {
+        row.id: row.message if row.state == "running" else None for row in rows if row.deaths or row.state == "running"
+    }
+    return [(message, shard) for message, shard in deliveries if shard in died and died[shard] in (None, message)]
+
+
 def claim(connection: sa.Connection, worker: str, deliveries: Sequence[tuple[str, int]]) -> Claimed:
     """Claim (message, shard) pairs for a worker.
 
@@ -126,7 +141,8 @@ def claim(connection: sa.Connection, worker: str, deliveries: Sequence[tuple[str
         ).first()
         if row is None:
             continue
-        claimed = Claim(shard, row.job, row.attempt, [Span.model_validate(span) for span in json.loads(row.spans)])
+        spans = [Span.model_validate(span) for span in json.loads(row.spans)]
+        claimed = Claim(shard, row.job, row.attempt, spans, row.deaths)
         if row.deaths >= MOST_DEATHS:
             why = dead[message, shard] = row.error or f"worker_lost: {row.deaths} workers died on this shard"
             fail(connection, claimed, why)
@@ -148,13 +164,11 @@ def commit(connection: sa.Connection, claimed: Claim, results: Results) -> bool:
     done = sa.update(shards).where(_mine(claimed)).values(state="done", changed=time.time())
     if not connection.execute(done).rowcount:
         return False
-    if results.candidates:
-        connection.execute(sa.insert(candidates), results.candidates)
+    insert_rows(connection, candidates, results.candidates)
     labels = sa.select(judges.c.label, judges.c.id).where(judges.c.job == claimed.job)
     ids = dict(connection.execute(labels).all())
     for label, rows in results.scores.items():
-        if rows:
-            connection.execute(sa.insert(scores), [{"judge": ids[label], **row} for row in rows])
+        insert_rows(connection, scores, [(ids[label], *row) for row in rows])
     for label, rows in results.tallies.items():
         _tally(connection, [{"judge": ids[label], **row} for row in rows])
     _count(connection, claimed.job, results)

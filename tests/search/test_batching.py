@@ -64,8 +64,8 @@ async def ask(batcher: Batcher[Question, Question], questions: Sequence[Question
     return await asyncio.gather(*map(batcher, questions), return_exceptions=True)
 
 
-def batcher(device: Device, limit: int = 1000) -> Batcher[Question, Question]:
-    return Batcher(device, limit, Inline())
+def batcher(device: Device, limit: int = 1000, lanes: int = 1) -> Batcher[Question, Question]:
+    return Batcher(device, limit, Inline(), lanes)
 
 
 def test_everything_waiting_goes_in_one_call() -> None:
@@ -223,17 +223,68 @@ def test_a_batcher_outlives_its_event_loop() -> None:
     assert [asyncio.run(ask(shared, [(i,)])) for i in range(3)] == [[(0,)], [(2,)], [(4,)]]
 
 
+def test_a_batcher_outlives_a_loop_that_ends_in_a_call() -> None:
+    """The call's answer and its runner are lost with the loop; the next loop's questions are answered all the same."""
+
+    async def left_alone(shared: Batcher[Question, Question], device: Held) -> None:
+        shared((1,))
+        await asyncio.to_thread(device.started.wait, 10)
+
+    for lanes in (1, 2):
+        device = Held()
+        with ThreadPoolExecutor(lanes) as executor:
+            shared: Batcher[Question, Question] = Batcher(device, 10, executor, lanes)
+            asyncio.run(left_alone(shared, device))
+            device.released.set()
+            assert asyncio.run(asyncio.wait_for(ask(shared, [(2,), (3,)]), 10)) == [(4,), (6,)]
+
+
+def test_lanes_share_what_waits() -> None:
+    """Ten questions over two lanes are five and five; what arrives while one lane is busy all goes to the other."""
+
+    async def main() -> None:
+        device = Held()
+        with ThreadPoolExecutor(2) as executor:
+            shared: Batcher[Question, Question] = Batcher(device, 100, executor, 2)
+            first = [shared((i,)) for i in range(10)]
+            device.released.set()
+            assert await asyncio.gather(*first) == [(2 * i,) for i in range(10)]
+            assert device.sizes == [5, 5]
+            device.calls.clear()
+            device.started.clear()
+            device.released.clear()
+            busy = shared((0,))
+            await asyncio.to_thread(device.started.wait, 10)
+            device.started.clear()
+            rest = [shared((i,)) for i in range(6)]
+            await asyncio.to_thread(device.started.wait, 10)
+            device.released.set()
+            await asyncio.gather(busy, *rest)
+            assert sorted(device.sizes) == [1, 6]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("rows", "lanes", "share"),
+    [(64, 1, 64), (200, 1, 100), (64, 4, 16), (65, 4, 17), (12, 4, 8), (3, 4, 3), (1000, 4, 100)],
+)
+def test_a_questions_share_of_a_lane(rows: int, lanes: int, share: int) -> None:
+    """As many parts as lanes, but none above the limit (100), and none below 8 rows, where a cut gains nothing."""
+    assert min(rows, batcher(Device(), 100, lanes).share(rows)) == share
+
+
 asked = st.tuples(st.integers(0, 5), st.integers(0, 4), st.sampled_from(["ask", "ask", "poison", "cancel"]))
 
 
 @settings(derandomize=True, deadline=None, max_examples=150)
-@given(st.lists(asked, max_size=12), st.integers(1, 8), st.integers(1, 12))
+@given(st.lists(asked, max_size=12), st.integers(1, 8), st.integers(1, 12), st.integers(1, 3))
 def test_any_interleaving_gives_everyone_the_answer_to_their_own_question(
-    plan: list[tuple[int, int, str]], limit: int, holds: int
+    plan: list[tuple[int, int, str]], limit: int, holds: int, lanes: int
 ) -> None:
-    """Questions of any size, asked at any turn of the loop, some poisoned, some given up, on a small device."""
+    """Questions of any size, asked at any turn of the loop, some poisoned, some given up, on a device in lanes."""
     device = Device(holds, poison=-1)
-    shared = batcher(device, limit)
+    shared = batcher(device, limit, lanes)
 
     async def one(i: int, size: int, turns: int, fate: str) -> None:
         for _ in range(turns):

@@ -11,10 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from generators.fake import Fake
+from search.engine import Engine, Shared
 from search.metering import Budget, BudgetSpent, Metered, Spent
 from search.methods.best_of_n import BestOfN, best_of_n
 from search.ports import Answer, Item, Rows, Score, Task, Tools, Verdicts
-from search.run import Engine, Judge, Outcome, Shared, run
+from search.run import Outcome, run
+from search.scoring import Judge
 
 
 @dataclass(frozen=True)

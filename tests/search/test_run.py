@@ -14,11 +14,13 @@ from generators.fake import Fake
 from generators.toy import Bits, MaskedBits
 from search import keys
 from search.batching import OutOfMemory
+from search.engine import Engine, Shared
 from search.metering import Budget, Metered
 from search.methods.best_of_n import BestOfN, best_of_n
 from search.population import Population
 from search.ports import Answer, Generator, Item, Rows, Score, Task, Verdicts, Verifier, unscored
-from search.run import Engine, Judge, Outcome, Shared, run
+from search.run import Outcome, run
+from search.scoring import Judge
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,16 @@ def test_results_do_not_depend_on_the_batch_limit(most: int) -> None:
     same(limited, one(Engine(), Fake(4), [Judge("v", "v", value)], n=17))
     assert max(generator.sizes) == max(generator.finished) == min(most, 17)
     assert sum(generator.sizes) == 4 * 17
+
+
+@pytest.mark.parametrize("lanes", [2, 3])
+def test_lanes_divide_a_search_and_change_nothing(lanes: int) -> None:
+    """40 rows are cut once, into a part a lane."""
+    generator, judges = Traced(4), [Judge("v", "v", value, "device")]
+    same(one(Engine(lanes=lanes), generator, judges, n=40), one(Engine(), Fake(4), judges, n=40))
+    assert max(generator.sizes) == max(generator.finished) == -(-40 // lanes)
+    assert len(generator.sizes) == 4 * lanes
+    assert generator.threads == {"device"}
 
 
 def test_a_late_search_joins_the_calls_of_the_others() -> None:

@@ -301,7 +301,7 @@ def changed(value: Any, place: tuple[Any, ...], new: Any) -> Any:
     return copy
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.sampled_from(list(places(FULL))), values), min_size=1, max_size=2))
 def test_any_value_in_any_place(client: Client, changes: list[tuple[tuple[Any, ...], Any]]) -> None:
     body: Any = FULL
@@ -316,7 +316,7 @@ def test_any_value_in_any_place(client: Client, changes: list[tuple[tuple[Any, .
     assert response.status_code < 500
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=200) | st.text(max_size=100).map(lambda text: text.encode("utf-8", "surrogatepass")))
 def test_any_bytes(client: Client, body: bytes) -> None:
     response = send(client, body)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.catalog import Invalid, Prepared
-from service.planner import MOST_SPANS, SHARD_SAMPLES, share, shards, spans, stop_reason
+from service.planner import MOST_SPANS, SHARD_SAMPLES, shards, share, spans, stop_reason
 from service.spec import Span
 
 budgets = st.none() | st.integers(0, 5000)

@@ -10,11 +10,13 @@ from pydantic import ValidationError
 
 from generators.fake import Fake
 from generators.toy import Bits, MaskedBits
+from search.engine import Engine, Shared
 from search.metering import Budget, Metered, Spent
 from search.methods.best_of_n import BestOfN, best_of_n
 from search.population import Population
 from search.ports import Answer, Generator, Item, Score, Task
-from search.run import Engine, Judge, Outcome, Shared, run
+from search.run import Outcome, run
+from search.scoring import Judge
 
 Verify = Callable[[Sequence[Answer]], list[Score]]
 

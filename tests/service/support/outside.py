@@ -27,9 +27,9 @@ outside/raising = outside:raising
 
 
 class Slow(ModelConfig):
-    """A uniform number, after some sleep."""
+    """A uniform number, after some sleep: a device that gains nothing from batches."""
 
-    seconds: float = Field(default=0.0, ge=0, description="Sleep of each network call.")
+    seconds: float = Field(default=0.0, ge=0, description="Sleep for each row and step.")
     steps: int = Field(default=1, ge=1)
 
     @property
@@ -61,7 +61,7 @@ class Numbers:
         return Rows.fresh(keys, {"u": uniforms(keys, START, 1)[:, 0]})
 
     def advance(self, rows: Rows) -> Rows:
-        time.sleep(getattr(self.config, "seconds", 0.0))
+        time.sleep(len(rows) * getattr(self.config, "seconds", 0.0))
         return rows.moved(rows.step + 1 >= self.steps, {})
 
     def preview(self, rows: Rows) -> list[Any]:
@@ -73,6 +73,7 @@ class Numbers:
 
 STRANGE: dict[str, Callable[[float], Any]] = {
     "number": lambda u: u,
+    "die": lambda u: u,
     "huge": lambda u: "x" * 10_000 + str(u),
     "image": lambda u: np.full((4, 4), int(255 * u), np.uint8),
     "surrogate": lambda _: "\ud800",

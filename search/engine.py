@@ -1,0 +1,144 @@
+"""One engine a device: the requests of all live searches meet in its batches."""
+
+import asyncio
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from inspect import iscoroutinefunction
+from itertools import pairwise
+from typing import Any, cast
+
+import numpy as np
+
+from search import keys
+from search.batching import Batcher, Filled, OutOfMemory, best_limit, contained
+from search.ports import Answer, Generator, Item, Rows, Task, Tools, Verdicts
+from search.scoring import Awaited, Judge, Plain, Scored, awaited, shared
+
+
+@dataclass
+class Engine:
+    """The batchers of one device. lanes: calls of plug-ins on the device that may run at once.
+
+    A GPU has one lane. A CPU has one for each core that the worker may use, each call on a single thread: several calls
+    side by side share nothing, where the threads of one call wait for each other at every layer.
+    """
+
+    lanes: int = 1
+    threads: Executor = field(default_factory=lambda: ThreadPoolExecutor(2, "verifier"))
+    most: int = 4096
+    batchers: dict[Hashable, Batcher[Any, Any]] = field(default_factory=dict[Hashable, Batcher[Any, Any]])
+    profiled: set[Hashable] = field(default_factory=set[Hashable])
+    loaded: set[str] = field(default_factory=set[str])
+
+    def __post_init__(self) -> None:
+        self.device: Executor = ThreadPoolExecutor(self.lanes, "device")
+
+    def filled(self) -> dict[str, Filled]:
+        """Running counts of every batcher."""
+        return {str(key): batcher.filled for key, batcher in self.batchers.items()}
+
+    def verb(
+        self, generator: Generator, verb: str, call: Callable[[Sequence[Any]], Sequence[Any]]
+    ) -> Batcher[Any, Any]:
+        """The batcher of one verb of a network."""
+        key = (generator.batch_key, verb)
+        if key not in self.batchers:
+            self.batchers[key] = Batcher(call, self.most, self.device, self.lanes)
+        return self.batchers[key]
+
+    async def load(self, name: str, generator: Generator, item: Item) -> None:
+        """Hold a model: find the best batch size of its network, once, measured on this device."""
+        self.loaded.add(name)
+        advance = self.verb(generator, "advance", lambda blocks: divided(generator.advance, blocks))
+        if generator.batch_key in self.profiled:
+            return
+
+        def rows(n: int) -> Rows:
+            return generator.start([item] * n, keys.rows(keys.problem(0, item.id), 0, n))
+
+        loop = asyncio.get_running_loop()
+        advance.filled.limit = await loop.run_in_executor(
+            self.device, contained, best_limit, generator.advance, rows, self.most
+        )
+        self.profiled.add(generator.batch_key)
+
+    async def judge(self, judge: Judge, answers: Sequence[Answer]) -> Scored:
+        """One judge's scores of some answers."""
+        if iscoroutinefunction(judge.verifier) or iscoroutinefunction(type(judge.verifier).__call__):
+            return await awaited(cast(Awaited, judge.verifier), answers)
+        if judge.key not in self.batchers:
+            call = cast(Plain, judge.verifier)
+            where = (self.device, self.lanes) if judge.place == "device" else (self.threads, 1)
+            self.batchers[judge.key] = Batcher(lambda questions: shared(call, questions), self.most, *where)
+        return await self.batchers[judge.key](answers)
+
+
+def divided(call: Callable[[Rows], Rows], blocks: Sequence[Rows]) -> list[Rows]:
+    """One call over the rows of many blocks, handed back block by block."""
+    joined = call(Rows.join(blocks))
+    edges = np.cumsum([0, *map(len, blocks)])
+    if len(joined) != edges[-1]:
+        raise ValueError(f"{call} returned {len(joined)} of {edges[-1]} rows")
+    return [joined[a:b] for a, b in pairwise(edges)]
+
+
+@dataclass
+class Shared(Tools):
+    """The tools of one search on an engine that it shares with others."""
+
+    engine: Engine
+    task: Task
+    generator: Generator
+    judges: Sequence[Judge]
+
+    async def start(self, first: int, count: int) -> Rows:
+        """Rows whose keys follow from the task alone."""
+        named = keys.rows(keys.problem(self.task.seed, self.task.item.id), self.task.first + first, count)
+        loop = asyncio.get_running_loop()
+        items = [self.task.item] * count
+        return await loop.run_in_executor(self.engine.device, contained, self.generator.start, items, named)
+
+    async def advance(self, rows: Rows) -> Rows:
+        """One network call, together with everybody else's; each row that moves pays for its evaluations."""
+        live = np.flatnonzero(~rows.done)
+        if len(live) < len(rows):
+            return rows.updated(live, await self.advance(rows[live])) if len(live) else rows
+        call = self.engine.verb(self.generator, "advance", lambda blocks: divided(self.generator.advance, blocks))
+        blocks = await self._asked(call, rows)
+        return replace(Rows.join(blocks), spent=rows.spent + self.generator.price)
+
+    async def judge(self, rows: Rows) -> Verdicts:
+        """Answers of finished rows and every judge's scores."""
+        if not len(rows):
+            return Verdicts()
+        finish = self.generator.finish
+        call = self.engine.verb(self.generator, "finish", lambda blocks: [finish(block) for block in blocks])
+        values = [value for block in await self._asked(call, rows) for value in block]
+        if len(values) != len(rows):
+            raise ValueError(f"{finish} returned {len(values)} answers for {len(rows)} rows")
+        return await self.judged(values)
+
+    async def _asked(self, call: Batcher[Rows, Any], rows: Rows) -> list[Any]:
+        """Answers about the rows, in order: one for each block within the batch limit, also when memory lowers it."""
+        limit = call.share(len(rows))
+        if len(rows) <= limit:  # no task between: whoever is answered asks again before the next batch is cut
+            return await self._fitted(call, rows)
+        parts = (self._fitted(call, rows[i : i + limit]) for i in range(0, len(rows), limit))
+        return [block for part in await asyncio.gather(*parts) for block in part]
+
+    async def _fitted(self, call: Batcher[Rows, Any], rows: Rows) -> list[Any]:
+        """The answer about the rows; several, about smaller blocks, when they do not fit the memory."""
+        try:
+            return [await call(rows)]
+        except OutOfMemory:
+            if len(rows) <= call.filled.limit:
+                raise
+            return await self._asked(call, rows)
+
+    async def judged(self, values: Sequence[Any]) -> Verdicts:
+        """Every judge's scores of some answers of this task's item."""
+        answers = [Answer(value, self.task.item) for value in values]
+        found = await asyncio.gather(*(self.engine.judge(judge, answers) for judge in self.judges))
+        pairs = list(zip(self.judges, found, strict=True))
+        return Verdicts(values, {j.label: j.ruled(f.scores) for j, f in pairs}, {j.label: f.seconds for j, f in pairs})

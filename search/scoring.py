@@ -1,0 +1,103 @@
+"""Verdicts of plug-ins made safe: whatever a verifier raises or returns amiss is a reason, never a score."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from typing import NamedTuple
+
+from search.plugins import Place
+from search.ports import Answer, Score, Verifier, unscored
+
+Plain = Callable[[Sequence[Answer]], Sequence[Score]]
+Awaited = Callable[[Sequence[Answer]], Awaitable[Sequence[Score]]]
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A verifier as the engine holds it. key: verifiers with equal keys share calls. place: where a plain one runs.
+
+    threshold: when given, an answer passes if its value is at least this, whatever the verifier says.
+    """
+
+    label: str
+    key: Hashable
+    verifier: Verifier
+    place: Place = "thread"
+    threshold: float | None = None
+
+    def ruled(self, scores: Sequence[Score]) -> Sequence[Score]:
+        """Scores under the judge's own threshold."""
+        if (least := self.threshold) is None:
+            return scores
+        return [s if s.value is None else s._replace(passed=s.value >= least) for s in scores]
+
+
+class Scored(NamedTuple):
+    """One question's scores and its share of the call's seconds."""
+
+    scores: Sequence[Score]
+    seconds: float
+
+
+def scored(verifier: Plain, answers: Sequence[Answer]) -> list[Score]:
+    """Scores of a plain verifier; whatever it raises or returns amiss is a reason on the answers concerned alone."""
+    try:
+        return complete(verifier(answers), answers)
+    except (Exception, SystemExit) as error:
+        if len(answers) != 1:
+            return [scored(verifier, [answer])[0] for answer in answers]
+        return [failed(error)]
+
+
+def complete(given: Sequence[Score], answers: Sequence[Answer]) -> list[Score]:
+    """Plain scores. Raises ValueError unless there is one for each answer."""
+    scores = [plain(score) for score in given]
+    if len(scores) != len(answers):
+        raise ValueError(f"the verifier returned {len(scores)} scores for {len(answers)} answers")
+    return scores
+
+
+def failed(error: BaseException) -> Score:
+    """Unscored, because of an exception."""
+    return unscored(f"{type(error).__name__}: {error}"[:500])
+
+
+def plain(score: Score) -> Score:
+    """The score in Python's own types, or unscored where it is no score or its value is not a finite number."""
+    try:
+        value, passed, reason, canonical = score
+        if value is None:
+            return unscored(str(reason or "the verifier gave no value and no reason"))
+        if not isfinite(value):
+            return unscored(f"the verifier's value {value} is not a finite number")
+        words = (None if text is None else str(text) for text in (reason, canonical))
+        return Score(float(value), None if passed is None else bool(passed), *words)
+    except Exception as error:
+        return failed(error)
+
+
+async def awaited(verifier: Awaited, answers: Sequence[Answer]) -> Scored:
+    """`scored` of an async verifier; answers that must be asked again one by one are asked side by side."""
+    started = time.perf_counter()
+    try:
+        scores = complete(await verifier(answers), answers)
+    except (Exception, SystemExit, asyncio.CancelledError) as error:
+        task = asyncio.current_task()
+        if isinstance(error, asyncio.CancelledError) and task and task.cancelling():
+            raise  # the search is cancelled, not the verifier
+        if len(answers) == 1:
+            scores = [failed(error)]
+        else:
+            alone = await asyncio.gather(*(awaited(verifier, [answer]) for answer in answers))
+            scores = [one.scores[0] for one in alone]
+    return Scored(scores, time.perf_counter() - started)
+
+
+def shared(verifier: Plain, questions: Sequence[Sequence[Answer]]) -> list[Scored]:
+    """Several searches' answers in one call; each pays its share of the time."""
+    started = time.perf_counter()
+    scores = iter(scored(verifier, [answer for question in questions for answer in question]))
+    each = (time.perf_counter() - started) / max(1, sum(map(len, questions)))
+    return [Scored([next(scores) for _ in question], each * len(question)) for question in questions]

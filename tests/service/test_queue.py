@@ -1,0 +1,277 @@
+"""The dispatcher against a real server: who holds a message, and what happens when Redis forgets."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import redis
+from helping import SLOW, prepared, until
+
+from service.artifacts import Artifacts
+from service.feeder import LEADER, Feeder
+from service.queue import DEAD, GROUP, STREAMS, Broker, Delivery, stream
+from service.spec import Lane, Ticket
+from service.store import Store, jobs, shards
+from service.store.schema import jobs as jobs_table
+from service.store.schema import shards as table
+from service.worker import Worker
+
+
+def ticket(shard: int, model: str = "m", lane: Lane = "batch") -> Ticket:
+    return Ticket(shard=shard, job=1, model=model, lane=lane)
+
+
+def pull(broker: Broker, worker: str, count: int = 10) -> list[Delivery]:
+    return broker.pull(worker, broker.streams([], []), count)
+
+
+def test_publish_pull_finish(broker: Broker) -> None:
+    messages = broker.publish([ticket(i) for i in range(5)])
+    assert sorted(messages) == list(range(5))
+    got = pull(broker, "a", 3)
+    assert [d.ticket.shard for d in got] == [0, 1, 2]
+    assert [d.message for d in got] == [messages[i] for i in range(3)]
+    rest = pull(broker, "b")
+    assert [d.ticket.shard for d in rest] == [3, 4]
+    assert pull(broker, "a") == []
+    assert broker.depth() == {"m:batch": 5}
+    assert not broker.finish("b", got[0])  # not b's
+    assert broker.finish("a", got[0])
+    assert not broker.finish("a", got[0])  # once
+    assert broker.depth() == {"m:batch": 4}
+    assert broker.missing([(d.stream, d.message) for d in got]) == [True, False, False]
+    assert broker.missing([(stream("m", "batch"), None)]) == [True]
+
+
+def test_streams_in_order(broker: Broker) -> None:
+    lanes: tuple[Lane, Lane] = ("batch", "interactive")
+    broker.publish([ticket(i, model, lane) for i, (model, lane) in enumerate((m, n) for m in "ab" for n in lanes)])
+    name = stream
+    every = broker.streams([], [])
+    assert set(every[:2]) == {name("a", "interactive"), name("b", "interactive")}
+    assert set(every[2:]) == {name("a", "batch"), name("b", "batch")}
+    assert broker.streams([], ["b"])[:2] == [name("b", "interactive"), name("b", "batch")]
+    assert broker.streams(["a", "unknown"], []) == [name("a", "interactive"), name("a", "batch")]
+
+
+def test_lease_runs_out(broker: Broker) -> None:
+    broker.publish([ticket(1)])
+    (held,) = pull(broker, "a")
+    assert pull(broker, "b") == []
+    (taken,) = until(lambda: pull(broker, "b"), 5)
+    assert taken == held
+    assert broker.renew("a", [held]) == [held]  # lost
+    assert not broker.finish("a", held)
+    assert broker.renew("b", [taken]) == []
+    assert broker.finish("b", taken)
+    assert broker.renew("b", [taken]) == [taken]
+
+
+def test_renewal_keeps_a_lease(broker: Broker) -> None:
+    broker.publish([ticket(1)])
+    (held,) = pull(broker, "a")
+    deadline = time.monotonic() + 0.6  # three leases
+    while time.monotonic() < deadline:
+        assert broker.renew("a", [held]) == []
+        assert pull(broker, "b") == []
+        time.sleep(0.02)
+
+
+def test_release_frees_at_once(valkey: str, broker: Broker) -> None:
+    patient = Broker(valkey, 600)
+    patient.publish([ticket(i) for i in range(3)])
+    held = pull(patient, "dead")
+    assert pull(patient, "b") == []
+    assert patient.release("somebody") == 0
+    assert patient.release("dead") == 3
+    assert pull(patient, "b") == held
+    patient.redis.close()
+
+
+def test_an_expired_message_is_found_behind_many_live_ones(broker: Broker) -> None:
+    broker.publish([ticket(i) for i in range(200)])
+    held = pull(broker, "a", 200)
+    until(lambda: broker.renew("a", held[:-1]) == [] and pull(broker, "b") == [held[-1]], 5)
+
+
+def test_two_workers_never_hold_one_message(valkey: str, broker: Broker) -> None:
+    broker.publish([ticket(i) for i in range(300)])
+    holders: dict[int, list[str]] = {}
+    lock = threading.Lock()
+
+    def work(name: str) -> None:
+        mine = Broker(valkey, 60)
+        while got := mine.pull(name, mine.streams([], []), 4):
+            for delivery in got:
+                with lock:
+                    holders.setdefault(delivery.ticket.shard, []).append(name)
+                assert mine.finish(name, delivery)
+        mine.redis.close()
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(work, "abcdef"))
+    assert sorted(holders) == list(range(300))
+    assert all(len(names) == 1 for names in holders.values())
+    assert broker.depth() == {"m:batch": 0}
+
+
+def test_a_stream_without_its_group_is_repaired(broker: Broker) -> None:
+    messages = broker.publish([ticket(1)])
+    broker.redis.xgroup_destroy(stream("m", "batch"), GROUP)
+    (delivery,) = until(lambda: pull(broker, "a"), 5)
+    assert delivery.message == messages[1]
+
+
+def test_what_is_no_ticket_is_thrown_away(broker: Broker) -> None:
+    broker.publish([ticket(1)])
+    for fields in ({"ticket": "{}"}, {"ticket": "\ufffd"}, {"other": "1"}):
+        broker.redis.xadd(stream("m", "batch"), fields)
+    broker.publish([ticket(2)])
+    assert [d.ticket.shard for d in pull(broker, "a")] == [1, 2]
+    assert broker.depth() == {"m:batch": 2}
+
+
+def test_bury_and_durable(broker: Broker) -> None:
+    broker.bury(ticket(7), "three deaths")
+    ((_, fields),) = broker.redis.xrange(DEAD)
+    assert fields["reason"] == "three deaths"
+    assert Ticket.model_validate_json(fields["ticket"]) == ticket(7)
+    assert broker.durable()
+
+
+def add(store: Store, n: int = 3000) -> str:
+    return store.write(jobs.create, prepared(2, n)).name
+
+
+def test_feeder_keeps_a_window(store: Store, broker: Broker) -> None:
+    add(store)
+    add(store)  # twelve shards
+    feeder = Feeder(store, broker, "f", window=5)
+    assert feeder.feed() == 5
+    assert feeder.feed() == 0
+    assert broker.depth() == {"toy/gaussian_mixture:batch": 5}
+    (first, *_) = pull(broker, "w", 1)
+    claim = store.write(shards.claim, "w", [(first.message, first.ticket.shard)])
+    assert feeder.feed() == 0  # it is still out
+    store.write(shards.fail, claim.claims[first.message, first.ticket.shard], "no")
+    assert feeder.feed() == 1
+
+
+def test_reconcile(store: Store, broker: Broker) -> None:
+    add(store)
+    feeder = Feeder(store, broker, "f")
+    assert feeder.feed() == 6
+    assert feeder.reconcile(older=-1) == 0  # all is there
+    broker.redis.flushall()
+    assert feeder.reconcile(older=60) == 0  # too soon to say
+    assert feeder.reconcile(older=-1) == 6
+    assert feeder.feed() == 6
+    assert len(pull(broker, "w", 20)) == 6
+
+
+def test_one_feeder_at_a_time(store: Store, broker: Broker) -> None:
+    one, two = Feeder(store, broker, "one"), Feeder(store, broker, "two")
+    assert one._lead()
+    assert not two._lead()
+    assert one._lead()
+    broker.redis.delete(LEADER)  # as when it dies
+    assert two._lead()
+    assert not one._lead()
+
+
+@pytest.fixture
+def worker(store: Store, broker: Broker, tmp_path: object) -> Iterator[Worker]:
+    """A worker in this process, so that a test can look into it."""
+    worker = Worker(store, broker, Artifacts(f"{tmp_path}/artifacts"), name="w")
+    yield worker
+    worker.engine.device.shutdown()
+    worker.engine.threads.shutdown()
+
+
+async def settled(worker: Worker) -> None:
+    await asyncio.gather(*(held.task for held in list(worker.held.values()) if held.task))
+
+
+def state(store: Store, name: str) -> str:
+    return store.read(jobs.find, name).state
+
+
+def test_two_feeders_at_once_count_nothing_twice(store: Store, broker: Broker, worker: Worker) -> None:
+    """The lock is a courtesy: when it fails, every shard has two messages, and still one commit."""
+    name = add(store)
+    waiting = store.read(shards.waiting, "toy/gaussian_mixture", "batch", 100)
+    broker.publish(waiting)
+    Feeder(store, broker, "f").feed()
+    assert broker.depth() == {"toy/gaussian_mixture:batch": 12}
+
+    async def work() -> None:
+        while await worker._pull() or worker.held:
+            await settled(worker)
+
+    asyncio.run(work())
+    job = store.read(jobs.find, name)
+    assert (job.state, job.candidates, job.evaluations) == ("completed", 6000, 12000)
+    assert broker.depth() == {"toy/gaussian_mixture:batch": 0}
+
+
+def test_a_worker_handed_its_own_message_goes_on(store: Store, broker: Broker, worker: Worker) -> None:
+    """After a stall longer than the lease: no second search, no death, and the lease is renewed."""
+    name = store.write(jobs.create, prepared(1, 3, model={**SLOW, "steps": 400})).name
+    Feeder(store, broker, "f").feed()
+
+    async def work() -> None:
+        assert await worker._pull() == 1
+        held = list(worker.held.values())
+        await asyncio.sleep(0.25)  # past the lease; nobody renews here
+        assert await worker._pull() == 1  # Redis hands it out again
+        assert list(worker.held.values()) == held
+        await settled(worker)
+
+    asyncio.run(work())
+    job = store.read(jobs.find, name)
+    assert (job.state, job.candidates) == ("completed", 3)
+    with store.reading() as connection:
+        assert {(row.attempt, row.deaths) for row in connection.execute(table.select())} == {(1, 0)}
+    assert broker.depth() == {"outside/slow:batch": 0}
+
+
+def test_emptied_in_the_middle_of_a_job(store: Store, broker: Broker, worker: Worker) -> None:
+    name = add(store)
+    feeder = Feeder(store, broker, "f", window=4)
+    feeder.feed()
+
+    async def work() -> None:
+        await worker._pull()
+        broker.redis.flushall()
+        await settled(worker)
+        while state(store, name) not in ("completed", "failed"):
+            feeder.reconcile(older=-1)
+            feeder.feed()
+            await worker._pull()
+            await settled(worker)
+
+    asyncio.run(asyncio.wait_for(work(), 30))
+    job = store.read(jobs.find, name)
+    assert (job.state, job.candidates, job.items_failed) == ("completed", 6000, 0)
+
+
+def test_nothing_is_lost_when_redis_is_away(store: Store, broker: Broker) -> None:
+    """A feeder without Redis says so and tries again; the job waits in SQL."""
+    add(store)
+    away = Broker("unix:///nowhere/redis.sock", 1)
+    away.redis.set_retry(redis.retry.Retry(redis.backoff.NoBackoff(), 0))
+    feeder = Feeder(store, away, "f")
+    thread = feeder.start()
+    time.sleep(0.2)
+    assert thread.is_alive()
+    feeder.broker = broker
+    until(lambda: broker.redis.exists(STREAMS), 10)
+    feeder.stop()
+    thread.join(10)
+    assert not thread.is_alive()
+    with store.reading() as connection:
+        assert connection.execute(jobs_table.select()).one().state == "queued"
+    assert len(pull(broker, "w", 20)) == 6

@@ -1,0 +1,268 @@
+"""The database: every step of a shard's life says whose it is, and a stale worker changes nothing."""
+
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from helping import prepared
+
+from service.store import Store, jobs, results, shards
+from service.store.schema import candidates, events, items, judges, metadata, scores, tallies
+from service.store.schema import shards as table
+from service.store.shards import Claim, Results
+
+
+def add(store: Store, *args: Any, **changes: Any) -> sa.Row[Any]:
+    return store.write(jobs.create, prepared(*args, **changes))
+
+
+def row(store: Store, of: sa.Table, **where: Any) -> Any:
+    with store.reading() as connection:
+        return connection.execute(sa.select(of).where(*(of.c[k] == v for k, v in where.items()))).one()
+
+
+def rows(store: Store, of: sa.Table) -> list[Any]:
+    with store.reading() as connection:
+        return list(connection.execute(sa.select(of)))
+
+
+def take(store: Store, shard: int, message: str = "1-0", worker: str = "w") -> Claim:
+    return store.write(shards.claim, worker, [(message, shard)]).claims[message, shard]
+
+
+def outcome(claim: Claim, passed: bool = True) -> Results:
+    """What a search of the claim's spans might give."""
+    out = Results(evaluations=7, verifier_calls=3, verifier_seconds=0.5)
+    for span in claim.spans:
+        samples = range(span.first, span.first + span.count)
+        out.candidates += [(claim.job, span.item, s, f"{s}", "1", None, 1) for s in samples]
+        out.scores.setdefault("toy/linear", []).extend(
+            (span.item, s, float(s), passed, None, None, 1.0) for s in samples
+        )
+        out.tallies.setdefault("toy/linear", []).append(
+            {"item": span.item, "scored": span.count, "unscored": 0, "passed": span.count if passed else 0}
+            | {"first_pass": span.first if passed else None}
+        )
+        out.items.append(
+            {"n": span.item, "drawn_": span.count, "evaluations_": 7, "reason_": None, "error_": None},
+        )
+    return out
+
+
+def test_migration_makes_the_tables(store: Store) -> None:
+    with store.reading() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    store.migrate()  # again changes nothing
+    with store.reading() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_create_claim_commit(store: Store) -> None:
+    job = add(store, 2, 4)
+    assert (job.state, job.items, job.shards) == ("queued", 2, 1)
+    assert store.read(shards.windows) == {("toy/gaussian_mixture", "batch"): (1, 0)}
+    (ticket,) = store.read(shards.waiting, "toy/gaussian_mixture", "batch", 10)
+    store.write(shards.published, {ticket.shard: "1-0"})
+    assert store.read(shards.windows) == {}
+    claim = take(store, ticket.shard)
+    assert claim.attempt == 1
+    assert row(store, table, id=ticket.shard).state == "running"
+    assert store.read(jobs.find, job.name).state == "in_progress"
+    assert store.write(shards.commit, claim, outcome(claim))
+    after = store.read(jobs.find, job.name)
+    assert (after.state, after.candidates, after.evaluations, after.verifier_calls) == ("completed", 8, 7, 3)
+    assert (after.items_done, after.shards_done, after.items_failed) == (2, 1, 0)
+    told = [event.type for event in store.read(results.events_after, job.id, 0)]
+    assert told == ["created", "in_progress", "completed"]
+
+
+def test_a_shard_is_committed_once(store: Store) -> None:
+    job = add(store)
+    claim = take(store, 1)
+    assert store.write(shards.commit, claim, outcome(claim))
+    before = [rows(store, of) for of in (candidates, scores, tallies, items, events)]
+    assert not store.write(shards.commit, claim, outcome(claim))
+    assert not store.write(shards.hand_back, claim, "late")
+    assert not store.write(shards.fail, claim, "late")
+    assert store.write(shards.claim, "other", [("1-0", 1), ("2-0", 1)]) == ({}, {})
+    assert [rows(store, of) for of in (candidates, scores, tallies, items, events)] == before
+    assert store.read(jobs.find, job.name).candidates == 8
+
+
+def test_a_stale_attempt_writes_nothing(store: Store) -> None:
+    add(store)
+    old = take(store, 1, worker="frozen")
+    assert store.write(shards.claim, "second", [("2-0", 1)]) == ({}, {})  # another message gives no right to it
+    new = take(store, 1, worker="second")  # the same one, which Redis has handed on
+    assert (old.attempt, new.attempt) == (1, 2)
+    assert row(store, table, id=1).deaths == 1
+    assert not store.write(shards.commit, old, outcome(old))
+    assert rows(store, candidates) == rows(store, scores) == rows(store, tallies) == []
+    assert not store.write(shards.hand_back, old)
+    assert store.write(shards.commit, new, outcome(new))
+    assert len(rows(store, candidates)) == 8
+
+
+def test_a_commit_is_all_or_nothing(store: Store) -> None:
+    job = add(store)
+    claim = take(store, 1)
+    bad = outcome(claim)
+    bad.scores["toy/linear"][-1] = bad.scores["toy/linear"][0]  # the same key twice
+    with pytest.raises(sa.exc.IntegrityError):
+        store.write(shards.commit, claim, bad)
+    assert rows(store, candidates) == rows(store, scores) == []
+    assert row(store, table, id=1).state == "running"
+    assert store.read(jobs.find, job.name).evaluations == 0
+    assert store.write(shards.commit, claim, outcome(claim))
+
+
+def test_tallies_add_up_over_shards(store: Store) -> None:
+    add(store, 1, 2500)  # three shards of one item
+    claims = [take(store, shard, f"{shard}-0") for shard in (1, 2, 3)]
+    assert [claim.spans[0].first for claim in claims] == [0, 1000, 2000]
+    assert store.write(shards.commit, claims[2], outcome(claims[2], passed=False))
+    assert row(store, tallies).first_pass is None
+    assert store.write(shards.commit, claims[1], outcome(claims[1]))
+    assert row(store, tallies).first_pass == 1000
+    assert row(store, items).state == "in_progress"
+    assert store.write(shards.commit, claims[0], outcome(claims[0]))
+    tally = row(store, tallies)
+    assert (tally.scored, tally.passed, tally.unscored, tally.first_pass) == (2500, 2000, 0, 0)
+    item = row(store, items)
+    assert (item.state, item.drawn, item.evaluations, item.shards_left) == ("completed", 2500, 21, 0)
+
+
+def test_hand_back(store: Store) -> None:
+    add(store)
+    first = take(store, 1)
+    assert store.write(shards.hand_back, first)
+    assert (row(store, table, id=1).state, row(store, table, id=1).deaths) == ("pending", 0)
+    assert not store.write(shards.commit, first, outcome(first))
+    second = take(store, 1, "2-0")
+    assert store.write(shards.hand_back, second, "ValueError: no")
+    assert (row(store, table, id=1).deaths, row(store, table, id=1).error) == (1, "ValueError: no")
+    third = take(store, 1, "3-0")
+    assert third.attempt == 3
+    assert store.write(shards.commit, third, outcome(third))
+
+
+def test_three_deaths(store: Store) -> None:
+    job = add(store, 2, 1000)  # two shards, one an item
+    for _ in range(3):
+        take(store, 1)
+    claimed = store.write(shards.claim, "w", [("1-0", 1), ("2-0", 2)])
+    assert list(claimed.claims) == [("2-0", 2)]
+    assert claimed.dead == {("1-0", 1): "worker_lost: 3 workers died on this shard"}
+    other = claimed.claims["2-0", 2]
+    assert store.write(shards.commit, other, outcome(other))
+    last = store.read(jobs.find, job.name)
+    assert (last.state, last.items_failed, last.items_done, last.stop_reason) == ("completed", 1, 2, "error")
+    lost, kept = rows(store, items)
+    assert (lost.state, lost.error, lost.drawn) == ("failed", claimed.dead["1-0", 1], 0)
+    assert (kept.state, kept.error, kept.drawn) == ("completed", None, 1000)
+
+
+def test_a_job_whose_every_item_fails_says_why(store: Store) -> None:
+    job = add(store, 2, 4)
+    for message in ("1-0", "2-0", "3-0"):
+        store.write(shards.hand_back, take(store, 1, message), "ImportError: no such package")
+    store.write(shards.claim, "w", [("4-0", 1)])
+    last = store.read(jobs.find, job.name)
+    assert (last.state, last.error, last.stop_reason) == ("failed", "ImportError: no such package", "error")
+
+
+def test_one_message_id_in_two_streams(store: Store) -> None:
+    """Redis may give the same id to messages of two models in the same millisecond."""
+    add(store)
+    add(store, model="toy/noop")
+    claimed = store.write(shards.claim, "w", [("1-0", 1), ("1-0", 2)])
+    assert {key: claim.shard for key, claim in claimed.claims.items()} == {("1-0", 1): 1, ("1-0", 2): 2}
+    again = store.write(shards.claim, "w", [("9-0", 1)])  # a second message of a shard gives nothing
+    assert again == ({}, {})
+
+
+def test_published_loses_to_a_fast_worker(store: Store) -> None:
+    add(store)
+    claim = take(store, 1, "1-0")
+    store.write(shards.published, {1: "1-0"})
+    assert row(store, table, id=1).state == "running"
+    assert store.write(shards.commit, claim, outcome(claim))
+    store.write(shards.published, {1: "1-0"})
+    assert row(store, table, id=1).state == "done"
+
+
+def test_republish(store: Store) -> None:
+    add(store, 3, 1000)
+    store.write(shards.published, {1: "1-0", 2: "2-0", 3: "3-0"})
+    claim = take(store, 2, "2-0")
+    done = take(store, 3, "3-0")
+    assert store.write(shards.commit, done, outcome(done))
+    assert {shard for shard, *_ in store.read(shards.out, -1)} == {1, 2}
+    assert store.read(shards.out, 60) == []
+    assert store.write(shards.republish, {1: "1-0", 2: "2-0", 3: "3-0"}) == 2
+    assert store.write(shards.republish, {1: "1-0", 2: "2-0"}) == 0
+    assert [(s.state, s.deaths) for s in rows(store, table)] == [("pending", 0), ("pending", 1), ("done", 0)]
+    assert not store.write(shards.commit, claim, outcome(claim))
+
+
+def test_waiting_is_round_robin_over_jobs(store: Store) -> None:
+    first, second = add(store, 1, 3000), add(store, 1, 3000)
+    tickets = store.read(shards.waiting, "toy/gaussian_mixture", "batch", 4)
+    assert [ticket.job for ticket in tickets] == [first.id, second.id, first.id, second.id]
+
+
+def test_cancel(store: Store) -> None:
+    job = add(store, 3, 1000)
+    claim = take(store, 1)
+    asked = store.write(jobs.cancel, job.name)
+    assert (asked.state, asked.shards_done) == ("cancelling", 2)
+    assert store.read(shards.cancelling, [job.id]) == {job.id}
+    assert store.write(jobs.cancel, job.name).shards_done == 2
+    assert store.write(shards.claim, "w", [("2-0", 2)]) == ({}, {})
+    assert store.write(shards.commit, claim, outcome(claim))
+    last = store.read(jobs.find, job.name)
+    assert (last.state, last.stop_reason, last.items_done) == ("cancelled", "cancelled", 3)
+    assert [item.state for item in rows(store, items)] == ["completed", "cancelled", "cancelled"]
+    assert store.write(jobs.cancel, job.name) == last
+    told = [event.type for event in store.read(results.events_after, job.id, 0)]
+    assert told.count("cancelled") == 1
+
+
+def test_idempotency(store: Store) -> None:
+    one = store.write(jobs.create, prepared(), "k")
+    assert store.write(jobs.create, prepared(), "k").id == one.id
+    with pytest.raises(jobs.Conflict, match=one.name):
+        store.write(jobs.create, prepared(3), "k")
+    assert store.write(jobs.create, prepared()).id != one.id
+    assert len(rows(store, judges)) == 2
+
+
+def test_pool_leaves_no_gaps(store: Store) -> None:
+    """A later shard is there, an earlier one is not: the item's verdicts stand side by side all the same."""
+    add(store, 1, 2500)
+    claims = [take(store, shard, f"{shard}-0") for shard in (1, 2, 3)]
+    store.write(shards.commit, claims[2], outcome(claims[2]))
+    pool = store.read(results.pool, 1, 1, 500)
+    assert pool.values[0].tolist() == list(range(2000, 2500))
+    assert pool.passed.all()
+    store.write(shards.commit, claims[0], outcome(claims[0], passed=False))
+    pool = store.read(results.pool, 1, 1, 1500)
+    assert pool.values[0].tolist() == [*range(1000), *range(2000, 2500)]
+    assert pool.passed[0].tolist() == [False] * 1000 + [True] * 500
+
+
+def test_mean_rank_of_many_answers_needs_little_memory(store: Store) -> None:
+    """A hundred thousand answers, two verifiers: a table of all pairs would take 20 GB."""
+    add(store, 1, 1, verifiers=["toy/linear", {"name": "toy/linear", "label": "b", "slope": -1.0}])
+    n = 100_000
+    with store.writing() as connection:
+        for judge, sign in ((1, 1), (2, -1)):
+            connection.execute(
+                sa.insert(scores),
+                [{"judge": judge, "item": 0, "sample": s, "value": sign * float(s % 7), "ms": 0.0} for s in range(n)],
+            )
+    with store.reading() as connection:
+        order = results._by_mean_rank(connection, [1, 2], 0)
+    assert order == list(range(n))  # the two undo each other
