@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 import uuid
@@ -242,6 +243,9 @@ def main(settings: Settings, models: Sequence[str], name: str | None = None) -> 
     lanes = settings.lanes_of(1)
     if lanes > 1:
         os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
+    # A network gives the interpreter up at every layer; by default it would wait 5 ms to have it back from a thread that
+    # writes results, many times a call.
+    sys.setswitchinterval(1e-4)
     assert settings.redis_url is not None
     store = Store(settings.database, durable=False)  # a lost commit is computed again
     broker = Broker(settings.redis_url, settings.lease_seconds)
