@@ -21,6 +21,7 @@ from generators.digits import model
 from service.client import AsyncClient
 
 SIZES = (16, 32, 64, 128, 256)
+WARM = 5.0
 SERVE = ("serve", "--port", "{port}", "--data-dir")
 
 
@@ -55,10 +56,14 @@ def job(options: argparse.Namespace, number: int) -> dict[str, Any]:
 
 
 async def served(url: str, options: argparse.Namespace, seconds: float) -> float:
-    """Evaluations per second while `--jobs` jobs are in flight, from the first submission to the last job's end."""
+    """Evaluations per second of the jobs that end within `seconds`, once `--jobs` of them have been in flight a while.
+
+    Each job that ends is followed by another until then, so that the jobs in flight are at every stage of their lives.
+    """
     done: list[tuple[float, int]] = []
     number = 0
-    ends = time.perf_counter() + seconds
+    begins = time.perf_counter() + WARM
+    ends = begins + seconds
 
     async def client_of(client: AsyncClient) -> None:
         nonlocal number
@@ -69,10 +74,9 @@ async def served(url: str, options: argparse.Namespace, seconds: float) -> float
                 raise RuntimeError(f"job {view.id} is {view.state}")
             done.append((time.perf_counter(), view.usage.evaluations))
 
-    started = time.perf_counter()
     async with AsyncClient(url) as client:
         await asyncio.gather(*(client_of(client) for _ in range(options.jobs)))
-    return sum(n for _, n in done) / (max(at for at, _ in done) - started)
+    return sum(n for at, n in done if begins <= at < ends) / seconds
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """The generators that come with Winnow, by name."""
 
 from search.plugins import Registry
+from search.ports import ModelConfig
 
 GENERATORS = Registry(
     "model",
@@ -14,4 +15,5 @@ GENERATORS = Registry(
         "digits-early": "generators.digits:digits_early",
         "digits-unconditional": "generators.digits:digits_unconditional",
     },
+    ModelConfig,
 )

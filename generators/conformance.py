@@ -27,18 +27,21 @@ def examine(
     *,
     offers: Collection[str] = (),
     company: Generator | None = None,
+    evaluations: int | None = None,
     tolerance: float = 0.0,
     count: int = 8,
 ) -> None:
     """Raise Failed at the first thing that a generator gets wrong.
 
     items: that its configuration accepts. offers: the capabilities that its plug-in claims. company: a generator of
-    another configuration with the same batch key. tolerance: by how much numbers may differ between a row alone and
-    the row among others; 0 where rounding does not depend on the batch. count: rows in the exam, at least 4.
+    another configuration with the same batch key. evaluations: what its configuration says that a sample costs.
+    tolerance: by how much numbers may differ between a row alone and the row among others; 0 where rounding does not
+    depend on the batch. count: rows in the exam, at least 4.
     """
     exam = _Exam(generator, [items[i % len(items)] for i in range(count)], tolerance)
     exam.starts()
     exam.ends()
+    exam.costs(evaluations)
     exam.is_named_by_keys()
     exam.keeps_rows_apart()
     exam.survives_storage()
@@ -99,6 +102,11 @@ class _Exam:
         left = int((~self.run(self.start()).done).sum())
         if left:
             raise Failed(f"{left} rows are not done after {self.generator.steps} steps, the most that `steps` promises")
+
+    def costs(self, evaluations: int | None) -> None:
+        cost = self.generator.steps * self.generator.price
+        if evaluations not in (None, cost):
+            raise Failed(f"its configuration announces {evaluations} evaluations, but steps * price is {cost}")
 
     def is_named_by_keys(self) -> None:
         one, again, other = (self.run(self.start(seed)) for seed in (0, 0, 1))

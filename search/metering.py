@@ -54,6 +54,9 @@ class Metered(Tools):
     def _clock(self) -> None:
         if self.now() >= self.deadline:
             raise BudgetSpent("seconds")
+        self._verifier_clock()
+
+    def _verifier_clock(self) -> None:
         limit = self.budget.verifier_seconds
         if limit is not None and self.spent.verifier_seconds >= limit:
             raise BudgetSpent("verifier_seconds")
@@ -88,6 +91,7 @@ class Metered(Tools):
 
     async def judge(self, rows: Rows) -> Verdicts:
         """Verdicts, refused when they do not fit. Already paid work is judged even after the deadline."""
+        self._verifier_clock()
         if self._affords("verifier_calls", self.judges, len(rows)) < len(rows):
             raise BudgetSpent("verifier_calls")
         self.spent.verifier_calls += self.judges * len(rows)

@@ -55,13 +55,15 @@ class Plugin:
 
     name: str
     factory: Callable[..., Any]
+    base: type[Config] = Config
 
     @cached_property
     def config(self) -> type[Config]:
         """Type of its configuration: the annotation of the parameter `config`."""
         found = get_type_hints(self.factory).get("config")
-        if not (isinstance(found, type) and issubclass(found, Config)):
-            raise TypeError(f"plug-in {self.name!r}: annotate its parameter `config` with a subclass of Config")
+        if not (isinstance(found, type) and issubclass(found, self.base)):
+            right = f"a subclass of {self.base.__name__}"
+            raise TypeError(f"plug-in {self.name!r}: annotate its parameter `config` with {right}")
         return found
 
     @property
@@ -82,11 +84,12 @@ class Plugin:
 
 @dataclass(frozen=True)
 class Registry:
-    """All plug-ins of one kind ("model", "verifier", "method")."""
+    """All plug-ins of one kind ("model", "verifier", "method"). base: what their configurations derive from."""
 
     kind: str
     group: str
     builtins: Mapping[str, str]
+    base: type[Config] = Config
     _found: dict[str, Plugin] = field(default_factory=dict[str, Plugin], repr=False)
 
     def names(self) -> list[str]:
@@ -96,7 +99,7 @@ class Registry:
     def find(self, name: str) -> Plugin:
         """The plug-in of that name. Raises Unknown, which lists the valid names."""
         if name not in self._found:
-            self._found[name] = Plugin(name, self._load(name))
+            self._found[name] = Plugin(name, self._load(name), self.base)
         return self._found[name]
 
     def _load(self, name: str) -> Callable[..., Any]:

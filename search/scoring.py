@@ -59,9 +59,19 @@ def complete(given: Sequence[Score], answers: Sequence[Answer]) -> list[Score]:
     return scores
 
 
+def clean(text: str) -> str:
+    """Text that any database keeps: without NUL and lone surrogates."""
+    return text.replace("\0", "?").encode("utf-8", "replace").decode()
+
+
+def reason_of(error: BaseException, longest: int = 500) -> str:
+    """An exception as a record that any database keeps."""
+    return clean(f"{type(error).__name__}: {error}"[:longest])
+
+
 def failed(error: BaseException) -> Score:
     """Unscored, because of an exception."""
-    return unscored(f"{type(error).__name__}: {error}"[:500])
+    return unscored(reason_of(error))
 
 
 def plain(score: Score) -> Score:
@@ -69,10 +79,10 @@ def plain(score: Score) -> Score:
     try:
         value, passed, reason, canonical = score
         if value is None:
-            return unscored(str(reason or "the verifier gave no value and no reason"))
+            return unscored(clean(str(reason or "the verifier gave no value and no reason")))
         if not isfinite(value):
             return unscored(f"the verifier's value {value} is not a finite number")
-        words = (None if text is None else str(text) for text in (reason, canonical))
+        words = (None if text is None else clean(str(text)) for text in (reason, canonical))
         return Score(float(value), None if passed is None else bool(passed), *words)
     except Exception as error:
         return failed(error)

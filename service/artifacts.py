@@ -31,7 +31,10 @@ class Encoded(NamedTuple):
 
 
 def encode(value: Any) -> Encoded:
-    """A JSON value, or an image (uint8 [h, w] or [h, w, 3]) as PNG. Raises TypeError for anything else."""
+    """A JSON value, or an image (uint8 [h, w] or [h, w, 3]) as PNG.
+
+    Raises TypeError for anything else, and ValueError for text that is no UTF-8. NUL is kept: JSON escapes it.
+    """
     if isinstance(value, np.ndarray):
         from PIL import Image
 
@@ -41,7 +44,8 @@ def encode(value: Any) -> Encoded:
         Image.fromarray(value).save(out, "PNG")
         return Encoded(None, out.getvalue(), "png")
     text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-    return Encoded(text) if len(text) <= SMALL else Encoded(None, text.encode(), "json")
+    data = text.encode()  # refuses lone surrogates, which would fail the whole commit
+    return Encoded(text) if len(text) <= SMALL else Encoded(None, data, "json")
 
 
 class Artifacts:
@@ -64,23 +68,11 @@ class Artifacts:
         if sha256 is None or encoded.data is None:
             return
         path = self._path(sha256, encoded.suffix)
-        if self._fs.exists(path):
-            return
-        self._fs.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
-        if not self._local:
+        if self._local:
+            if not os.path.exists(path):
+                _write(path, encoded.data)
+        elif not self._fs.exists(path):
             self._fs.pipe_file(path, encoded.data)  # object stores show an object only when it is whole
-            return
-        part = f"{path}.{uuid.uuid4().hex}.part"
-        try:
-            with open(part, "xb") as file:
-                file.write(encoded.data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, path)
-        except BaseException:
-            if os.path.exists(part):
-                os.unlink(part)
-            raise
 
     def get(self, sha256: str) -> tuple[bytes, str] | None:
         """(bytes, media type), or None when there is no such blob (or no such name)."""
@@ -91,3 +83,19 @@ class Artifacts:
             if self._fs.exists(path):
                 return self._fs.cat_file(path), media
         return None
+
+
+def _write(path: str, data: bytes) -> None:
+    """All of a file or none of it, on the disk before it has its name."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    part = f"{path}.{uuid.uuid4().hex}.part"
+    try:
+        with open(part, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except BaseException:
+        if os.path.exists(part):
+            os.unlink(part)
+        raise

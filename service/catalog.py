@@ -12,7 +12,7 @@ from generators.builtin import GENERATORS
 from search.methods import METHODS
 from search.plugins import Plugin, Registry, Unknown
 from search.ports import Config, Generator, MethodConfig, ModelConfig, Verifier
-from search.scoring import Judge
+from search.scoring import Judge, reason_of
 from service.processes import elsewhere
 from service.spec import JobSpec
 from verifiers.builtin import VERIFIERS
@@ -84,8 +84,7 @@ class Prepared:
 
 def reason(error: BaseException) -> str:
     """An exception as a record that any database keeps."""
-    text = f"{type(error).__name__}: {error}".replace("\0", "?")
-    return text.encode("utf-8", "replace").decode()[:2000]
+    return reason_of(error, 2000)
 
 
 def listed(names: list[str]) -> str:

@@ -14,7 +14,7 @@ from service.store import Store, shards
 
 log = logging.getLogger("winnow.feeder")
 LEADER = "winnow:feeder"
-PAUSE = 0.1
+PAUSE, IDLE = 0.1, 0.5
 RECONCILE = 2.0
 
 
@@ -28,6 +28,7 @@ class Feeder:
     window: int = 256
     wake: threading.Event = field(default_factory=threading.Event)
     stopping: threading.Event = field(default_factory=threading.Event)
+    behind: bool = False  # some shards wait for room in their window
 
     def start(self) -> threading.Thread:
         """Run until `stop`."""
@@ -55,7 +56,7 @@ class Feeder:
             except Exception:
                 log.exception("feeder")
                 self.stopping.wait(1.0)
-            self.wake.wait(PAUSE)
+            self.wake.wait(PAUSE if self.behind else IDLE)
             self.wake.clear()
 
     def _lead(self) -> bool:
@@ -70,11 +71,13 @@ class Feeder:
     def feed(self) -> int:
         """Publish pending shards up to the window of their model and lane; returns how many."""
         fed = 0
-        for (model, lane), (_, out) in self.store.read(shards.windows).items():
+        self.behind = False
+        for (model, lane), (pending, out) in self.store.read(shards.windows).items():
             tickets: list[Ticket] = self.store.read(shards.waiting, model, lane, max(0, self.window - out))
             if tickets:
                 self.store.write(shards.published, self.broker.publish(tickets))
                 fed += len(tickets)
+            self.behind |= pending > len(tickets)
         return fed
 
     def reconcile(self, older: float = 5.0) -> int:

@@ -9,13 +9,13 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from search.ports import Answer, Score, Verifier
+from search.ports import Answer, Score, Verifier, unscored
 from search.scoring import scored
 from verifiers.builtin import VERIFIERS
 
@@ -34,10 +34,33 @@ def _follow_parent() -> None:
     threading.Thread(target=follow, name="parent", daemon=True).start()
 
 
-@cache
-def pool() -> ProcessPoolExecutor:
-    """The processes of this worker."""
-    return ProcessPoolExecutor(PROCESSES, multiprocessing.get_context("spawn"), _follow_parent)
+class Pool:
+    """Processes, made when they are first needed, and anew when one of them has died: that breaks all of them."""
+
+    def __init__(self, size: int) -> None:
+        self._size, self._lock = size, threading.Lock()
+        self._live: ProcessPoolExecutor | None = None
+
+    def get(self) -> ProcessPoolExecutor:
+        """The living ones."""
+        with self._lock:
+            if self._live is None:
+                self._live = ProcessPoolExecutor(self._size, multiprocessing.get_context("spawn"), _follow_parent)
+            return self._live
+
+    def drop(self, broken: ProcessPoolExecutor) -> None:
+        """Have others in place of the broken ones, unless somebody already had."""
+        with self._lock:
+            if self._live is broken:
+                self._live = None
+
+
+POOL = Pool(PROCESSES)
+ALONE = Pool(1)
+RETRIES = ThreadPoolExecutor(1, "retries")
+"""Asks for one answer at a time in ALONE: only one that kills its own process is unscored."""
+DEATHS = 8
+"""Answers of one question that may kill a process; the rest of them are unscored unasked."""
 
 
 @cache
@@ -58,12 +81,29 @@ class Elsewhere:
     config: str
 
     async def __call__(self, answers: Sequence[Answer]) -> Sequence[Score]:
-        """Scores; a process that dies takes its answers' verdicts with it, not the worker."""
+        """Scores; an answer whose process dies takes its own verdict with it, no other's and not the worker."""
+        loop, pool = asyncio.get_running_loop(), POOL.get()
         try:
-            return await asyncio.get_running_loop().run_in_executor(pool(), _scored, self.name, self.config, answers)
+            return await loop.run_in_executor(pool, _scored, self.name, self.config, answers)
         except BrokenProcessPool:
-            pool.cache_clear()
-            raise RuntimeError(f"the process of verifier {self.name!r} died") from None
+            POOL.drop(pool)
+        return await loop.run_in_executor(RETRIES, self._one_by_one, answers)
+
+    def _one_by_one(self, answers: Sequence[Answer]) -> list[Score]:
+        scores: list[Score] = []
+        deaths = 0
+        for answer in answers:
+            if deaths == DEATHS:
+                scores.append(unscored(f"not asked: the process of verifier {self.name!r} died {deaths} times"))
+                continue
+            pool = ALONE.get()
+            try:
+                scores += pool.submit(_scored, self.name, self.config, [answer]).result()
+            except BrokenProcessPool:
+                ALONE.drop(pool)
+                deaths += 1
+                scores.append(unscored(f"the process of verifier {self.name!r} died"))
+        return scores
 
 
 def elsewhere(name: str, config: str) -> Verifier:

@@ -76,22 +76,31 @@ class Broker:
             messages: list[str] = pipe.execute()[1:]
         return {ticket.shard: message for ticket, message in zip(tickets, messages, strict=True)}
 
-    def streams(self, models: Sequence[str], held: Sequence[str]) -> list[str]:
-        """Streams to pull from: models already loaded first, interactive before batch. No models: any."""
+    def streams(self, models: Sequence[str], held: Sequence[str], turn: int = 0) -> list[str]:
+        """Streams to pull from: interactive before batch, models already loaded first. No models: any.
+
+        turn: the lists rotate by it, so that a stream that is never empty does not starve the others.
+        """
         known: set[str] = self.redis.smembers(STREAMS)
         if models:
-            return [s for m in models for lane in LANES if (s := stream(m, lane)) in known]
-        first = [s for m in held for lane in LANES if (s := stream(m, lane)) in known]
-        return first + sorted(known - set(first), key=lambda name: name.endswith("batch"))
+            known &= {stream(model, lane) for model in models for lane in LANES}
+        loaded = {stream(model, lane) for model in held for lane in LANES}
+        order: list[str] = []
+        for lane in LANES:
+            mine = sorted((s for s in known if s.endswith(f":{lane}")), key=lambda s: (s not in loaded, s))
+            start = turn % len(mine) if mine else 0
+            order += mine[start:] + mine[:start]
+        return order
 
-    def pull(self, worker: str, streams: Sequence[str], count: int) -> list[Delivery]:
-        """At most `count` messages: first those whose lease has run out, then new ones. Never blocks."""
+    def pull(self, worker: str, streams: Sequence[str], count: int, expired: bool = True) -> list[Delivery]:
+        """At most `count` messages: if `expired`, first those whose lease has run out; then new ones. Never blocks."""
         found: list[Delivery] = []
         for name in streams:
             if len(found) >= count:
                 break
             try:
-                found += self._expired(name, worker, count - len(found))
+                if expired:
+                    found += self._expired(name, worker, count - len(found))
                 if len(found) < count:
                     new: Any = self.redis.xreadgroup(GROUP, worker, {name: ">"}, count=count - len(found))
                     pairs = [pair for _, pairs in _streams(new) for pair in pairs]

@@ -134,7 +134,7 @@ class Point(View):
     items: int
     evaluations: float = Field(description="Mean evaluations spent on an item for k samples.")
     coverage: Estimate = Field(description="Share of items with a passing answer among k (pass@k).")
-    selected: Estimate | None = Field(description="Share of items whose best-of-k by the verifier passes.")
+    selected: Estimate | None = Field(description="Share of items whose best-of-k by the one verifier passes.")
 
 
 class CurveView(View):
@@ -142,7 +142,9 @@ class CurveView(View):
 
     job: str
     judge: str = Field(description="Whose passes count: a grader's, or the verifier's own when there is no grader.")
-    verifier: str = Field(description="Who selects.")
+    verifier: str = Field(
+        description="The first verifier. It selects, unless the job votes or ranks by several: then `selected` is null."
+    )
     level: float
     estimator: Literal["pool", "prefix"] = Field(
         description="pool: unbiased over all subsets of k. prefix: the first k draws, where pools stop at a pass."

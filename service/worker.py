@@ -66,6 +66,8 @@ class Worker:
     suspects: list[Delivery] = field(default_factory=list[Delivery])  # not yet claimed
     known: dict[int, Job] = field(default_factory=dict[int, Job])
     loading: asyncio.Lock = field(default_factory=asyncio.Lock)
+    turn: int = 0
+    due: float = 0.0  # when to look for expired leases again
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     wake: asyncio.Event = field(default_factory=asyncio.Event)  # there is room again, or an end
 
@@ -115,8 +117,7 @@ class Worker:
             return 0
         if self.suspects:
             return 0 if self.held else await self._take_alone(self.suspects.pop(0))
-        streams = await asyncio.to_thread(self.broker.streams, self.models, list(self.engine.loaded))
-        found = await asyncio.to_thread(self.broker.pull, self.name, streams, 4)
+        found = await asyncio.to_thread(self._next, 4)
         # After a stall longer than the lease a worker may be handed what it still works on: that renews the lease.
         new = {(d.message, d.ticket.shard): d for d in found if d not in self.held}
         if new:
@@ -124,6 +125,15 @@ class Worker:
             self.suspects += [new[key] for key in suspected]
             await self._take({key: delivery for key, delivery in new.items() if key not in suspected})
         return len(found)
+
+    def _next(self, count: int) -> list[Delivery]:
+        """Messages to work on. Expired leases are looked for at every look into idle streams, else once a second."""
+        self.turn += 1
+        streams = self.broker.streams(self.models, list(self.engine.loaded), self.turn)
+        due = time.monotonic() >= self.due or not self.held
+        if due:
+            self.due = time.monotonic() + 1.0
+        return self.broker.pull(self.name, streams, count, due)
 
     async def _take_alone(self, delivery: Delivery) -> int:
         """A shard that has seen a worker die runs by itself: if it is the cause, it takes no other with it."""
@@ -165,6 +175,8 @@ class Worker:
 
     async def _job(self, claim: shards.Claim) -> Job:
         """The job's plug-ins, loaded once."""
+        if (known := self.known.get(claim.job)) is not None:
+            return known  # others need not wait while a network loads
         async with self.loading:
             if claim.job not in self.known:
                 self.known[claim.job] = await self._load(claim)
@@ -243,8 +255,8 @@ def main(settings: Settings, models: Sequence[str], name: str | None = None) -> 
     lanes = settings.lanes_of(1)
     if lanes > 1:
         os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
-    # A network gives the interpreter up at every layer; by default it would wait 5 ms to have it back from a thread that
-    # writes results, many times a call.
+    # A network lets go of the interpreter at every layer; by default it would wait 5 ms to have it back from a thread
+    # that writes results, many times a call.
     sys.setswitchinterval(1e-4)
     assert settings.redis_url is not None
     store = Store(settings.database, durable=False)  # a lost commit is computed again

@@ -49,13 +49,20 @@ class JsonSchema(Config):
     )
 
 
+class NotJson(ValueError):
+    """What Python reads as JSON although it is none."""
+
+
 def no_constant(name: str) -> NoReturn:
     """JSON knows neither NaN nor Infinity."""
-    raise ValueError(f"{name} is not JSON")
+    raise NotJson(f"{name} is not JSON")
 
 
 def parsed(said: str) -> tuple[JsonValue, str]:
-    """The value of a JSON text, and its one spelling: sorted keys, no spaces. Raises ValueError when it is not JSON."""
+    """The value of a JSON text, and its one spelling: sorted keys, no spaces.
+
+    Raises JSONDecodeError or NotJson when it is not JSON, and another ValueError when its numbers are too large.
+    """
     value = json.loads(said, parse_constant=no_constant)
     return value, json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
@@ -76,8 +83,12 @@ def json_schema(config: JsonSchema) -> Verifier:
         with patience():
             try:
                 value, canonical = parsed(said)
-            except ValueError as error:
+            except Unreadable:
+                raise
+            except (json.JSONDecodeError, NotJson) as error:
                 return wrong(f"not JSON: {error!s:.100}")
+            except ValueError as error:  # an integer of more digits than Python reads, a number beyond a double
+                raise Unreadable(f"a number cannot be read: {error!s:.100}") from error
             fault: Any = best(validator.iter_errors(value))
         return wrong(f"at {fault.json_path:.100}: fails {fault.validator!r}") if fault else right(canonical)
 

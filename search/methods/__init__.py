@@ -1,5 +1,6 @@
 """Search methods: one paper, one file. A method is an async generator over what it can resume from."""
 
 from search.plugins import Registry
+from search.ports import MethodConfig
 
-METHODS = Registry("method", "winnow.methods", {"best_of_n": "search.methods.best_of_n:best_of_n"})
+METHODS = Registry("method", "winnow.methods", {"best_of_n": "search.methods.best_of_n:best_of_n"}, MethodConfig)

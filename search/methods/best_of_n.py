@@ -10,6 +10,10 @@ from search.population import Population
 from search.ports import MethodConfig, Task, Tools
 
 Select = Literal["verifier", "majority", "first_pass"]
+BLOCK = 64
+"""Answers judged in one call, at most: a budget of seconds can be passed by one call."""
+ROUND = 256
+"""Answers drawn in one round of first_pass, at most: what is drawn behind the first pass is wasted."""
 
 
 class BestOfN(MethodConfig):
@@ -19,7 +23,7 @@ class BestOfN(MethodConfig):
     select: Select = Field(
         "verifier",
         description="verifier: highest score; majority: most frequent canonical answer; "
-        "first_pass: draw in rounds of 1, 1, 2, 4, ... until every verifier passes one.",
+        "first_pass: draw in rounds of 1, 1, 2, 4, ... 256 until every verifier passes one.",
     )
 
     @property
@@ -34,7 +38,7 @@ class BestOfN(MethodConfig):
 
     def round(self, drawn: int, count: int) -> int:
         """How many to draw next, of `count` in all."""
-        return min(max(1, drawn), count - drawn) if self.select == "first_pass" else count - drawn
+        return min(max(1, drawn), ROUND, count - drawn) if self.select == "first_pass" else count - drawn
 
 
 @plugin(version="1")
@@ -47,8 +51,10 @@ async def best_of_n(
         while not pool.rows.done.all():
             yield pool
             pool = pool.moved(await tools.advance(pool.rows))
-        if not pool.idle:
-            pool = pool.judged(await tools.judge(pool.rows[len(pool.verdicts) :]))
+        while not pool.idle:
+            yield pool
+            done = len(pool.verdicts)
+            pool = pool.judged(await tools.judge(pool.rows[done : done + BLOCK]))
         yield pool
         found = config.select == "first_pass" and pool.verdicts.passed.any()
         if found or len(pool) >= task.count:

@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 
 from service.catalog import Invalid
-from service.curve import Judgeless
+from service.curve import Judgeless, TooMany
 from service.spec import JobSpec
 from service.store.jobs import Conflict, Missing
 
@@ -95,6 +95,10 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(Judgeless)
     async def _judgeless(_: Request, error: Judgeless) -> JSONResponse:
         return problem(422, str(error), [{"loc": ["judge"], "msg": str(error)}])
+
+    @app.exception_handler(TooMany)
+    async def _too_many(_: Request, error: TooMany) -> JSONResponse:
+        return problem(422, str(error))
 
     @app.exception_handler(Conflict)
     async def _conflict(_: Request, error: Conflict) -> JSONResponse:

@@ -1,5 +1,6 @@
 """Bodies are refused before they are believed: size, type and JSON that means one thing only."""
 
+import asyncio
 import json
 import math
 import re
@@ -13,6 +14,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.api.errors import Problem, problem
 
 DEPTH = 64
+LARGE = 64 * 1024
+"""Bytes from which a body is read in a thread: a megabyte takes a tenth of a second."""
 BROKEN = re.compile("[\0\ud800-\udfff]")
 """NUL and lone surrogates: no database and no file keeps them."""
 
@@ -122,7 +125,8 @@ class StrictRequest(Request):
 
     async def json(self) -> Any:
         if not hasattr(self, "_json"):
-            self._json = loads(await self.body())
+            body = await self.body()
+            self._json = await asyncio.to_thread(loads, body) if len(body) > LARGE else loads(body)
         return self._json
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Annotated, Any, Literal
 
 import sqlalchemy as sa
@@ -146,9 +146,17 @@ async def events(
     return EventSourceResponse(_events(store(request), row.id, after), ping=15)
 
 
+def _following(connection: sa.Connection, job: int, after: int) -> tuple[bool, Sequence[sa.Row[Any]]]:
+    """Whether the job has ended, asked before its events behind `after`: then these are all."""
+    return bool(jobs.ended(connection, [job])), results.events_after(connection, job, after)
+
+
 async def _events(database: Store, job: int, after: int) -> AsyncIterator[dict[str, Any]]:
     while True:
-        for row in await database.aread(results.events_after, job, after):
+        ended, rows = await database.aread(_following, job, after)
+        if ended and not rows:
+            return  # Last-Event-ID lies behind the job's last event
+        for row in rows:
             after = row.id
             yield {"id": str(row.id), "event": row.type, "data": json.dumps({"at": row.at, **json.loads(row.data)})}
             if row.type in TERMINAL:

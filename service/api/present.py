@@ -12,12 +12,11 @@ from service.views import CandidateView, Counts, ItemView, JobView, Usage
 
 
 def job_view(row: sa.Row[Any], spec: bool = True) -> JobView:
-    """A job."""
-    body = json.loads(row.spec)
+    """A job; a row of a list has no spec."""
     names = ("evaluations", "verifier_calls", "verifier_seconds")
     used: dict[str, float] = {name: getattr(row, name) for name in names}
     used["seconds"] = (row.finished or time.time()) - row.started if row.started else 0.0
-    limits: dict[str, float | None] = body["budget"]
+    limits: dict[str, float | None] = json.loads(row.budget)
     unspent = {name: limit - used[name] for name, limit in limits.items() if limit is not None}
     return JobView(
         id=row.name,
@@ -38,7 +37,7 @@ def job_view(row: sa.Row[Any], spec: bool = True) -> JobView:
             shards_done=row.shards_done,
         ),
         usage=Usage(**used, unspent=unspent),  # type: ignore[arg-type]
-        spec=body if spec else None,
+        spec=json.loads(row.spec) if spec else None,
     )
 
 
@@ -46,6 +45,7 @@ def item_views(connection: sa.Connection, job: sa.Row[Any], after: int, limit: i
     """Items behind number `after`, each with its best answers."""
     spec = JobSpec.model_validate_json(job.spec)
     select: str = spec.search.config.get("select", "verifier")
+    judged = results.judges_of(connection, job.id)
     return [
         ItemView(
             number=row.number,
@@ -55,7 +55,7 @@ def item_views(connection: sa.Connection, job: sa.Row[Any], after: int, limit: i
             error=row.error,
             drawn=row.drawn,
             evaluations=row.evaluations,
-            best=[CandidateView(**c) for c in results.best(connection, spec, job.id, row.number, select)],
+            best=[CandidateView(**c) for c in results.best(connection, spec, judged, job.id, row.number, select)],
         )
         for row in results.items_page(connection, job.id, after, limit)
     ]

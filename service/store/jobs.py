@@ -14,6 +14,38 @@ from service.planner import shards as planned
 from service.planner import stop_reason
 from service.store.schema import TERMINAL, events, items, jobs, judges, shards
 
+# Statements of every commit are built once: building costs more than running them.
+_OPEN = sa.and_(
+    items.c.job == sa.bindparam("job_"),
+    items.c.number.in_(sa.bindparam("numbers", expanding=True)),
+    items.c.state.in_(("queued", "in_progress")),
+)
+ONE_LESS = (
+    sa.update(items)
+    .where(items.c.job == sa.bindparam("job_"), items.c.number == sa.bindparam("n"))
+    .values(shards_left=items.c.shards_left - 1)
+)
+BEGUN = sa.update(items).where(_OPEN, items.c.shards_left > 0).values(state="in_progress")
+CLOSED = (
+    sa.update(items)
+    .where(_OPEN, items.c.shards_left <= 0)
+    .values(
+        state=sa.case(
+            (items.c.error.is_not(None), "failed"),
+            (sa.and_(items.c.stop_reason == "cancelled", items.c.drawn == 0), "cancelled"),
+            else_="completed",
+        )
+    )
+)
+PROGRESS = (
+    sa.update(jobs)
+    .where(jobs.c.id == sa.bindparam("job_"))
+    .values(
+        items_done=jobs.c.items_done + sa.bindparam("closed"), shards_done=jobs.c.shards_done + sa.bindparam("done")
+    )
+    .returning(jobs.c.state, jobs.c.shards, jobs.c.shards_done, jobs.c.items_done, jobs.c.candidates)
+)
+
 
 class Conflict(ValueError):
     """The same Idempotency-Key came with another body."""
@@ -52,6 +84,7 @@ def create(connection: sa.Connection, prepared: Prepared, idempotency_key: str |
             "name": new_name(),
             "state": "queued",
             "spec": body,
+            "budget": spec.budget.model_dump_json(),
             "model": spec.model.name,
             "lane": spec.priority,
             "idempotency_key": idempotency_key,
@@ -114,8 +147,8 @@ def ended(connection: sa.Connection, ids: Sequence[int]) -> Sequence[int]:
 
 
 def page(connection: sa.Connection, limit: int, after: str | None) -> Sequence[sa.Row[Any]]:
-    """Jobs, newest first, `after` the one of that public id."""
-    query = sa.select(jobs).order_by(jobs.c.id.desc()).limit(limit)
+    """Jobs without their specs, newest first, `after` the one of that public id."""
+    query = sa.select(*(column for column in jobs.c if column.name != "spec")).order_by(jobs.c.id.desc()).limit(limit)
     if after is not None:
         query = query.where(jobs.c.id < find(connection, after).id)
     return connection.execute(query).all()
@@ -139,29 +172,14 @@ def settle(
     connection: sa.Connection, job: int, numbers: Sequence[int], done: int, values: dict[str, Any] | None = None
 ) -> None:
     """`done` shards of a job ended, with one span for each entry of `numbers` (items): close what is complete."""
+    closed = 0
     if numbers:
-        mine = sa.and_(items.c.job == job, items.c.number == sa.bindparam("n"))
-        change = sa.update(items).where(mine).values(shards_left=items.c.shards_left - 1, **(values or {}))
-        connection.execute(change, [{"n": n} for n in numbers])
-        open_ = sa.and_(
-            items.c.job == job, items.c.number.in_(set(numbers)), items.c.state.in_(("queued", "in_progress"))
-        )
-        state = sa.case(
-            (items.c.error.is_not(None), "failed"),
-            (sa.and_(items.c.stop_reason == "cancelled", items.c.drawn == 0), "cancelled"),
-            else_="completed",
-        )
-        connection.execute(sa.update(items).where(open_, items.c.shards_left > 0).values(state="in_progress"))
-        ended = sa.update(items).where(open_, items.c.shards_left <= 0).values(state=state)
-        closed = connection.execute(ended).rowcount
-    else:
-        closed = 0
-    row = connection.execute(
-        sa.update(jobs)
-        .where(jobs.c.id == job)
-        .values(items_done=jobs.c.items_done + closed, shards_done=jobs.c.shards_done + done)
-        .returning(jobs.c.state, jobs.c.shards, jobs.c.shards_done, jobs.c.items_done, jobs.c.candidates)
-    ).one()
+        change = ONE_LESS.values(values) if values else ONE_LESS
+        connection.execute(change, [{"job_": job, "n": n} for n in numbers])
+        touched = {"job_": job, "numbers": list(set(numbers))}
+        connection.execute(BEGUN, touched)
+        closed = connection.execute(CLOSED, touched).rowcount
+    row = connection.execute(PROGRESS, {"job_": job, "closed": closed, "done": done}).one()
     progress = {"items_done": row.items_done, "shards_done": row.shards_done, "candidates": row.candidates}
     if row.shards_done < row.shards:
         emit(connection, job, "progress", {"state": row.state, **progress})

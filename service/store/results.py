@@ -40,18 +40,21 @@ def candidates_page(
     if item is not None:
         query = query.where(candidates.c.item == item)
     rows = connection.execute(query.order_by(candidates.c.item, candidates.c.sample).limit(limit)).all()
-    return with_scores(connection, job, rows)
+    if not rows:
+        return []  # no ends to read scores between
+    place = sa.tuple_(scores.c.item, scores.c.sample)
+    low, high = (sa.tuple_(sa.literal(row.item), sa.literal(row.sample)) for row in (rows[0], rows[-1]))
+    return with_scores(connection, judges_of(connection, job), rows, place.between(low, high))
 
 
-def with_scores(connection: sa.Connection, job: int, rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Candidate rows as results show them."""
+def with_scores(
+    connection: sa.Connection, judged: Sequence[Row], rows: Sequence[Row], wanted: sa.ColumnElement[bool]
+) -> list[dict[str, Any]]:
+    """Candidate rows as results show them. judged: the job's judges. wanted: which scores to read for these rows."""
     if not rows:
         return []
     out = {(row.item, row.sample): _candidate(row) for row in rows}
-    for judge in judges_of(connection, job):
-        low, high = min(out), max(out)
-        place = sa.tuple_(scores.c.item, scores.c.sample)
-        wanted = place.between(sa.tuple_(*map(sa.literal, low)), sa.tuple_(*map(sa.literal, high)))
+    for judge in judged:
         for score in connection.execute(sa.select(scores).where(scores.c.judge == judge.id, wanted)):
             if found := out.get((score.item, score.sample)):
                 found["scores" if judge.role == "verifier" else "grades"].append(_score(judge, score))
@@ -83,16 +86,19 @@ def _score(judge: Row, row: Row) -> dict[str, Any]:
     }
 
 
-def best(connection: sa.Connection, spec: JobSpec, job: int, item: int, select: str) -> list[dict[str, Any]]:
+def best(
+    connection: sa.Connection, spec: JobSpec, judged: Sequence[Row], job: int, item: int, select: str
+) -> list[dict[str, Any]]:
     """The answers that the job's rule selects for an item, best first, at most `top_k`.
 
     verifier: by value, or by mean rank when there are several. majority: the first answers of the most frequent
     canonical form. first_pass: the first that every verifier passed; none when none did.
     """
-    verifiers = [judge for judge in judges_of(connection, job) if judge.role == "verifier"]
-    samples = _selected(connection, [judge.id for judge in verifiers], item, select, spec.top_k)
+    verifiers = [judge.id for judge in judged if judge.role == "verifier"]
+    samples = _selected(connection, verifiers, item, select, spec.top_k)
+    wanted = sa.and_(scores.c.item == item, scores.c.sample.in_(samples))
     mine = sa.and_(candidates.c.job == job, candidates.c.item == item, candidates.c.sample.in_(samples))
-    found = with_scores(connection, job, connection.execute(sa.select(candidates).where(mine)).all())
+    found = with_scores(connection, judged, connection.execute(sa.select(candidates).where(mine)).all(), wanted)
     return sorted(found, key=lambda candidate: samples.index(candidate["sample"]))
 
 
@@ -149,13 +155,15 @@ def pool(connection: sa.Connection, judge: int, item_count: int, samples: int) -
     """
     values = np.full((item_count, samples), np.nan)
     passed = np.zeros((item_count, samples), bool)
+    filled = np.zeros(item_count, np.int64)
     query = sa.select(scores.c.item, scores.c.value, scores.c.passed).where(scores.c.judge == judge)
-    rows = connection.execute(query.order_by(scores.c.item, scores.c.sample)).all()
-    if rows:
+    query = query.order_by(scores.c.item, scores.c.sample).execution_options(yield_per=10_000)
+    for rows in connection.execute(query).partitions():
         item = np.array([row[0] for row in rows])
-        place = np.arange(len(rows)) - np.searchsorted(item, item)
+        place = filled[item] + np.arange(len(rows)) - np.searchsorted(item, item)
         values[item, place] = np.array([row[1] for row in rows], float)  # None becomes nan
         passed[item, place] = [row[2] is True for row in rows]
+        filled += np.bincount(item, minlength=item_count)
     return Pool(values, passed)
 
 

@@ -15,6 +15,7 @@ jobs = Table(
     Column("stop_reason", Text),
     Column("error", Text),
     Column("spec", Text, nullable=False),
+    Column("budget", Text, nullable=False),  # the spec's, as JSON: lists of jobs show it and read no spec
     Column("model", Text, nullable=False),
     Column("lane", Text, nullable=False),
     Column("idempotency_key", Text, unique=True),

@@ -19,6 +19,70 @@ from service.store.jobs import emit, settle
 from service.store.schema import candidates, items, jobs, judges, scores, shards, tallies
 
 MOST_DEATHS = 3
+COUNTED = ("evaluations", "verifier_calls", "verifier_seconds", "unscored")
+
+# Statements of every claim and commit are built once: building costs more than running them.
+CLAIM = (
+    sa.update(shards)
+    .where(
+        shards.c.id == sa.bindparam("shard_"),
+        sa.or_(
+            shards.c.state.in_(("pending", "queued")),
+            sa.and_(shards.c.state == "running", shards.c.message == sa.bindparam("message_")),
+        ),
+    )
+    .values(
+        state="running",
+        attempt=shards.c.attempt + 1,
+        deaths=shards.c.deaths + sa.case((shards.c.state == "running", 1), else_=0),
+        message=sa.bindparam("message_"),
+        worker=sa.bindparam("worker_"),
+        changed=sa.bindparam("changed_"),
+    )
+    .returning(shards.c.job, shards.c.attempt, shards.c.deaths, shards.c.spans, shards.c.error)
+)
+START = (
+    sa.update(jobs)
+    .where(jobs.c.id == sa.bindparam("job_"), jobs.c.state == "queued")
+    .values(state="in_progress", started=sa.bindparam("now"))
+)
+HELD = sa.and_(
+    shards.c.id == sa.bindparam("shard_"), shards.c.attempt == sa.bindparam("attempt_"), shards.c.state == "running"
+)
+END = sa.update(shards).where(HELD).values({c: sa.bindparam(f"{c}_") for c in ("state", "error", "changed")})
+LABELS = sa.select(judges.c.label, judges.c.id).where(judges.c.job == sa.bindparam("job_"))
+ADD_TO_ITEM = (
+    sa.update(items)
+    .where(items.c.job == sa.bindparam("job_"), items.c.number == sa.bindparam("n"))
+    .values(
+        drawn=items.c.drawn + sa.bindparam("drawn_"),
+        evaluations=items.c.evaluations + sa.bindparam("evaluations_"),
+        stop_reason=sa.func.coalesce(sa.bindparam("reason_", type_=sa.Text), items.c.stop_reason),
+        error=sa.func.coalesce(sa.bindparam("error_", type_=sa.Text), items.c.error),
+    )
+)
+ADD_TO_JOB = (
+    sa.update(jobs)
+    .where(jobs.c.id == sa.bindparam("job_"))
+    .values({name: jobs.c[name] + sa.bindparam(f"{name}_") for name in (*COUNTED, "candidates")})
+)
+
+
+def _adding(insert: Any) -> sa.Insert:
+    """Insert a tally, or add it to the one that is there."""
+    new = insert(tallies)
+    added = {name: tallies.c[name] + new.excluded[name] for name in ("scored", "passed", "unscored")}
+    earliest = sa.case(
+        (tallies.c.first_pass.is_(None), new.excluded.first_pass),
+        (new.excluded.first_pass.is_(None), tallies.c.first_pass),
+        (new.excluded.first_pass < tallies.c.first_pass, new.excluded.first_pass),
+        else_=tallies.c.first_pass,
+    )
+    keys = [tallies.c.judge, tallies.c.item]
+    return new.on_conflict_do_update(index_elements=keys, set_={**added, "first_pass": earliest})
+
+
+TALLY = {"sqlite": _adding(sqlite.insert), "postgresql": _adding(postgresql.insert)}
 
 
 @dataclass(frozen=True)
@@ -124,21 +188,8 @@ def claim(connection: sa.Connection, worker: str, deliveries: Sequence[tuple[str
     claims: dict[tuple[str, int], Claim] = {}
     dead: dict[tuple[str, int], str] = {}
     for message, shard in deliveries:
-        again = sa.and_(shards.c.state == "running", shards.c.message == message)
-        free = sa.or_(shards.c.state.in_(("pending", "queued")), again)
-        row = connection.execute(
-            sa.update(shards)
-            .where(shards.c.id == shard, free)
-            .values(
-                state="running",
-                attempt=shards.c.attempt + 1,
-                deaths=shards.c.deaths + sa.case((shards.c.state == "running", 1), else_=0),
-                message=message,
-                worker=worker,
-                changed=time.time(),
-            )
-            .returning(shards.c.job, shards.c.attempt, shards.c.deaths, shards.c.spans, shards.c.error)
-        ).first()
+        mine = {"shard_": shard, "message_": message, "worker_": worker, "changed_": time.time()}
+        row = connection.execute(CLAIM, mine).first()
         if row is None:
             continue
         spans = [Span.model_validate(span) for span in json.loads(row.spans)]
@@ -147,26 +198,24 @@ def claim(connection: sa.Connection, worker: str, deliveries: Sequence[tuple[str
             why = dead[message, shard] = row.error or f"worker_lost: {row.deaths} workers died on this shard"
             fail(connection, claimed, why)
             continue
-        first = sa.and_(jobs.c.id == row.job, jobs.c.state == "queued")
-        begun = connection.execute(sa.update(jobs).where(first).values(state="in_progress", started=time.time()))
-        if begun.rowcount:
+        if connection.execute(START, {"job_": row.job, "now": time.time()}).rowcount:
             emit(connection, row.job, "in_progress", {"state": "in_progress"})
         claims[message, shard] = claimed
     return Claimed(claims, dead)
 
 
-def _mine(claimed: Claim) -> sa.ColumnElement[bool]:
-    return sa.and_(shards.c.id == claimed.shard, shards.c.attempt == claimed.attempt, shards.c.state == "running")
+def _end(connection: sa.Connection, claimed: Claim, state: str, error: str | None = None) -> bool:
+    """Close a shard if the claim is still good."""
+    mine = {"shard_": claimed.shard, "attempt_": claimed.attempt}
+    return bool(connection.execute(END, {**mine, "state_": state, "error_": error, "changed_": time.time()}).rowcount)
 
 
 def commit(connection: sa.Connection, claimed: Claim, results: Results) -> bool:
     """Write a shard's results and count them, once. False, and nothing written, when the claim is no longer good."""
-    done = sa.update(shards).where(_mine(claimed)).values(state="done", changed=time.time())
-    if not connection.execute(done).rowcount:
+    if not _end(connection, claimed, "done"):
         return False
     insert_rows(connection, candidates, results.candidates)
-    labels = sa.select(judges.c.label, judges.c.id).where(judges.c.job == claimed.job)
-    ids = dict(connection.execute(labels).all())
+    ids = dict(connection.execute(LABELS, {"job_": claimed.job}).all())
     for label, rows in results.scores.items():
         insert_rows(connection, scores, [(ids[label], *row) for row in rows])
     for label, rows in results.tallies.items():
@@ -177,44 +226,21 @@ def commit(connection: sa.Connection, claimed: Claim, results: Results) -> bool:
 
 
 def _count(connection: sa.Connection, job: int, results: Results) -> None:
-    change = (
-        sa.update(items)
-        .where(items.c.job == job, items.c.number == sa.bindparam("n"))
-        .values(
-            drawn=items.c.drawn + sa.bindparam("drawn_"),
-            evaluations=items.c.evaluations + sa.bindparam("evaluations_"),
-            stop_reason=sa.func.coalesce(sa.bindparam("reason_", type_=sa.Text), items.c.stop_reason),
-            error=sa.func.coalesce(sa.bindparam("error_", type_=sa.Text), items.c.error),
-        )
-    )
     if results.items:
-        connection.execute(change, results.items)
-    names = ("evaluations", "verifier_calls", "verifier_seconds", "unscored")
-    added = {name: jobs.c[name] + getattr(results, name) for name in names}
-    added["candidates"] = jobs.c.candidates + len(results.candidates)
-    connection.execute(sa.update(jobs).where(jobs.c.id == job).values(**added))
+        connection.execute(ADD_TO_ITEM, [{"job_": job, **row} for row in results.items])
+    added = {f"{name}_": getattr(results, name) for name in COUNTED}
+    connection.execute(ADD_TO_JOB, {"job_": job, "candidates_": len(results.candidates), **added})
 
 
 def _tally(connection: sa.Connection, rows: list[dict[str, Any]]) -> None:
     """Add running counts; several shards may share an item."""
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    new = insert(tallies)
-    added = {name: tallies.c[name] + new.excluded[name] for name in ("scored", "passed", "unscored")}
-    earliest = sa.case(
-        (tallies.c.first_pass.is_(None), new.excluded.first_pass),
-        (new.excluded.first_pass.is_(None), tallies.c.first_pass),
-        (new.excluded.first_pass < tallies.c.first_pass, new.excluded.first_pass),
-        else_=tallies.c.first_pass,
-    )
     if rows:
-        keys = [tallies.c.judge, tallies.c.item]
-        connection.execute(new.on_conflict_do_update(index_elements=keys, set_={**added, "first_pass": earliest}), rows)
+        connection.execute(TALLY[connection.dialect.name], rows)
 
 
 def fail(connection: sa.Connection, claimed: Claim, error: str) -> bool:
     """Close a shard that cannot be done; its items fail with the reason, the rest of the job goes on."""
-    done = sa.update(shards).where(_mine(claimed)).values(state="failed", error=error, changed=time.time())
-    if not connection.execute(done).rowcount:
+    if not _end(connection, claimed, "failed", error):
         return False
     settle(connection, claimed.job, [s.item for s in claimed.spans], 1, {"error": error, "stop_reason": "error"})
     return True
@@ -224,8 +250,8 @@ def hand_back(connection: sa.Connection, claimed: Claim, error: str | None = Non
     """Let the shard wait again: without blame (shutdown), or, after an error, with a death counted."""
     died = 0 if error is None else 1
     values = {"state": "pending", "message": None, "error": error, "deaths": shards.c.deaths + died}
-    change = sa.update(shards).where(_mine(claimed)).values(**values, changed=time.time())
-    return bool(connection.execute(change).rowcount)
+    change = sa.update(shards).where(HELD).values(**values, changed=time.time())
+    return bool(connection.execute(change, {"shard_": claimed.shard, "attempt_": claimed.attempt}).rowcount)
 
 
 def cancelling(connection: sa.Connection, ids: Sequence[int]) -> set[int]:

@@ -216,6 +216,24 @@ def test_verifier_seconds_are_passed_by_one_call_at_most() -> None:
     assert len(outcome.population.verdicts) == 2
 
 
+def test_verifier_seconds_end_a_search_after_a_block() -> None:
+    """All 200 answers are drawn at once and judged 64 at a time, a second each: the third block is refused."""
+
+    async def main() -> None:
+        metered = tools(Fake(1), [Judge("a", 0, positive)], Budget(verifier_seconds=1.5), n=200)
+        metered.tools = Seconds(metered.tools)
+        outcome = await run(best_of_n(Task(Item(id="a"), 0, 0, 200), metered, BestOfN(n=200)), metered)
+        assert outcome.spent == Spent(evaluations=200, verifier_calls=128, verifier_seconds=2.0)
+        assert outcome.stop_reason == "budget"
+        assert outcome.population is not None
+        assert len(outcome.population.verdicts) == 128
+        with pytest.raises(BudgetSpent, match="verifier_seconds"):
+            await metered.judge(outcome.population.rows[:1])
+        assert metered.spent == outcome.spent
+
+    asyncio.run(main())
+
+
 def test_a_budget_that_allows_nothing_leaves_nothing() -> None:
     outcome = search(tools(Fake(3), budget=Budget(evaluations=2)), BestOfN(n=4))
     assert (outcome.population, outcome.stop_reason, outcome.spent) == (None, "budget", Spent())

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from search.methods import METHODS
 from search.plugins import Facts, Plugin, Registry, Unknown, plugin
-from search.ports import Config
+from search.ports import Config, MethodConfig
 
 TABLE = {"one": "search.methods.best_of_n:best_of_n", "broken": "search.no_such_module:thing"}
 
@@ -124,6 +124,13 @@ def loose(config: Loose) -> None: ...
 def test_a_factory_without_a_configuration_says_what_to_annotate(factory: Any) -> None:
     with pytest.raises(TypeError, match="plug-in 'mine': annotate its parameter `config` with a subclass of Config"):
         _ = Plugin("mine", factory).config
+
+
+def test_a_registry_says_what_its_configurations_derive_from() -> None:
+    registry = Registry("method", "winnow.tests", {"mine": f"{__name__}:marked", **TABLE}, MethodConfig)
+    assert registry.find("one").config.__name__ == "BestOfN"
+    with pytest.raises(TypeError, match=r"plug-in 'mine': annotate .* with a subclass of MethodConfig"):
+        _ = registry.find("mine").config
 
 
 def test_every_builtin_method_can_be_loaded() -> None:

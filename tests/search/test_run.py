@@ -20,7 +20,7 @@ from search.methods.best_of_n import BestOfN, best_of_n
 from search.population import Population
 from search.ports import Answer, Generator, Item, Rows, Score, Task, Verdicts, Verifier, unscored
 from search.run import Outcome, run
-from search.scoring import Judge
+from search.scoring import Judge, plain
 
 
 @dataclass(frozen=True)
@@ -332,6 +332,17 @@ def test_scores_are_made_of_pythons_own_types() -> None:
         assert [type(x) for x in score[:2]] == [float, bool]
     assert scores(giving(Score(np.int64(3), np.bool_(False))))[2] == Score(3.0, False)  # type: ignore[arg-type]
     assert type(scores(giving(Score(np.int64(3), np.bool_(False))))[2].passed) is bool  # type: ignore[arg-type]
+
+
+def test_words_of_a_score_can_be_stored() -> None:
+    """No NUL and no lone surrogate: one such answer would fail the commit of its whole shard."""
+    assert plain(Score(1.0, True, "a\0b", "\ud800c")) == Score(1.0, True, "a?b", "?c")
+    assert plain(unscored("\udfff\0")) == unscored("??")
+
+    def amiss(answers: Sequence[Answer]) -> list[Score]:
+        raise RuntimeError("\ud800\0")
+
+    assert scores(amiss)[0] == unscored("RuntimeError: ??")
 
 
 def test_passed_by_a_numpy_bool_stops_a_search() -> None:

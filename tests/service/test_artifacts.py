@@ -31,6 +31,16 @@ def test_other_values_are_refused(value: Any) -> None:
         encode(value)
 
 
+@pytest.mark.parametrize("value", ["\ud800", ["a", {"\udfff": 1}], "x" * SMALL + "\ud800"])
+def test_lone_surrogates_are_refused(value: Any) -> None:
+    with pytest.raises(ValueError, match="surrogates"):
+        encode(value)
+
+
+def test_nul_is_escaped() -> None:
+    assert encode("a\0b").text == '"a\\u0000b"'
+
+
 @pytest.mark.parametrize("shape", [(3, 5), (3, 5, 3)])
 def test_images(tmp_path: Path, shape: tuple[int, ...]) -> None:
     image = np.arange(np.prod(shape), dtype=np.uint8).reshape(shape)

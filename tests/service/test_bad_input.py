@@ -1,6 +1,8 @@
 """Whatever is sent, the answer is a refusal that says what would have been right; never a 5xx."""
 
+import asyncio
 import json
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 
 from generators.builtin import GENERATORS
 from search.methods import METHODS
+from service.api import guard
 from service.client import Client
 from service.spec import JobSpec
 from verifiers.builtin import VERIFIERS
@@ -169,6 +172,32 @@ def test_json_that_is_no_job(client: Client, body: bytes) -> None:
 )
 def test_other_types_and_encodings(client: Client, headers: dict[str, str]) -> None:
     refused(client.http.post("/v1/jobs", content=b"{}", headers=headers), 415)
+
+
+def test_large_bodies_are_read_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The event loop goes on: a megabyte takes a tenth of a second."""
+    threads: list[threading.Thread] = []
+
+    def loads(body: bytes) -> Any:
+        threads.append(threading.current_thread())
+        return body
+
+    async def read(size: int) -> None:
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": b"x" * size, "more_body": False}
+
+        await guard.StrictRequest({"type": "http"}, receive).json()
+
+    monkeypatch.setattr(guard, "loads", loads)
+    for size in (100, 100_000):
+        asyncio.run(read(size))
+    assert [thread is threading.main_thread() for thread in threads] == [True, False]
+
+
+def test_a_model_that_does_not_say_what_it_costs(client: Client) -> None:
+    body = refused(send(client, job(model="outside/unbased")), 422)
+    assert body["errors"][0]["loc"] == ["model"]
+    assert "a subclass of ModelConfig" in body["detail"]
 
 
 def test_too_large(client: Client) -> None:

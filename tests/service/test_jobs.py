@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from generators.builtin import GENERATORS
 from search.methods import METHODS
 from service.client import Client, plugins
+from service.curve import prefix_points
 from service.embedded import Stack
 from service.store import Store, shards
 from service.store.schema import events
@@ -117,6 +118,14 @@ def test_events_in_order_and_resumable(client: Client) -> None:
     # Nothing can follow the last one: a browser that asks again must be told to stop.
     last = client.http.get(f"/v1/jobs/{view.id}/events", headers={"Last-Event-ID": str(numbers[-1])}, timeout=5)
     assert last.status_code == 204
+
+
+def test_events_behind_the_last_end_with_the_job(client: Client) -> None:
+    view = client.submit(job(4, 400, model=SLOW))
+    threading.Timer(0.5, lambda: client.cancel(view.id)).start()
+    response = client.http.get(f"/v1/jobs/{view.id}/events", headers={"Last-Event-ID": "9" * 15}, timeout=20)
+    assert sse(response.text) == []
+    assert ended(client, view.id).state == "cancelled"
 
 
 def test_prefer_wait_and_location(client: Client) -> None:
@@ -321,6 +330,24 @@ def test_two_verifiers_by_mean_rank(client: Client) -> None:
         values = np.array([[score.value for score in c.scores] for c in rows], float)
         larger = (values[:, None] < values[None]).sum(1) + 0.5 * (values[:, None] == values[None]).sum(1)
         assert [c.sample for c in item.best] == np.argsort(larger.mean(1), kind="stable").tolist()
+    assert [point.selected for point in client.curve(view.id).points] == [None] * 5  # not the first verifier's best
+
+
+def test_curve_of_a_majority_has_no_best_of_k(client: Client) -> None:
+    judges = [{"name": "outside/above"}]
+    view = done(client, job(2, 4, model="toy/noop", verifiers=judges, search={"n": 4, "select": "majority"}))
+    assert [point.selected for point in client.curve(view.id).points] == [None] * 3
+
+
+def test_prefix_curve_ends_where_the_first_unsolved_item_was_cut() -> None:
+    """One item passed at its second draw, one of 8 at none, one was cut after 3: who knows what its fourth had been?"""
+    accepted = np.zeros((3, 8), bool)
+    accepted[0, 1] = True
+    points = prefix_points(accepted, accepted, np.array([2, 8, 3]), 1.0, 0.95)
+    assert [(point.k, point.coverage.mean) for point in points] == [(1, 0.0), (2, 1 / 3), (3, 1 / 3)]
+    points = prefix_points(accepted[:1], accepted[:1], np.array([2]), 1.0, 0.95)
+    assert [point.k for point in points] == [1, 2]
+    assert prefix_points(accepted[:0], accepted[:0], np.array([], np.int64), 1.0, 0.95) == []
 
 
 def test_labels_thresholds_graders(client: Client) -> None:

@@ -1,13 +1,20 @@
 """The database: every step of a shard's life says whose it is, and a stale worker changes nothing."""
 
+import tracemalloc
 from typing import Any
 
+import numpy as np
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from helping import prepared
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from helping import prepared, refused
 
+from service import curve
+from service.api.errors import install
+from service.api.present import item_views, job_view
 from service.store import Store, jobs, results, shards
 from service.store.schema import candidates, events, items, judges, metadata, scores, tallies
 from service.store.schema import shards as table
@@ -251,6 +258,83 @@ def test_pool_leaves_no_gaps(store: Store) -> None:
     pool = store.read(results.pool, 1, 1, 1500)
     assert pool.values[0].tolist() == [*range(1000), *range(2000, 2500)]
     assert pool.passed[0].tolist() == [False] * 1000 + [True] * 500
+
+
+def test_pool_of_many_verdicts_needs_little_memory(store: Store) -> None:
+    """150,000 verdicts are 1.5 MB in arrays; all their rows at once would take 25 MB."""
+    add(store, 2, 1)
+    n = 75_000
+    with store.writing() as connection:
+        for item in (0, 1):
+            values = [(1, item, s, float(s), s % 2 == 0, 0.0) for s in range(n)]
+            names = "judge, item, sample, value, passed, ms"
+            connection.exec_driver_sql(f"insert into scores ({names}) values (?, ?, ?, ?, ?, ?)", values)
+            del values
+    tracemalloc.start()
+    try:
+        pool = store.read(results.pool, 1, 2, n)
+        assert tracemalloc.get_traced_memory()[1] < 10e6
+    finally:
+        tracemalloc.stop()
+    assert (pool.values == np.arange(n)).all()
+    assert (pool.passed == (np.arange(n) % 2 == 0)).all()
+
+
+def test_curve_reads_a_pool_once_and_not_too_many(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = add(store, 2, 4).name
+    claim = take(store, 1)
+    store.write(shards.commit, claim, outcome(claim))
+    reads: list[int] = []
+
+    def pool(connection: sa.Connection, judge: int, *more: int, real: Any = results.pool) -> Any:
+        reads.append(judge)
+        return real(connection, judge, *more)
+
+    monkeypatch.setattr(results, "pool", pool)
+    assert store.read(curve.curve_of, name, None, 0.95).samples == 4
+    assert reads == [1]
+    monkeypatch.setattr(curve, "CELLS", 7)
+    with pytest.raises(curve.TooMany, match="2 items x 4 samples"):
+        store.read(curve.curve_of, name, None, 0.95)
+    assert reads == [1]
+
+    app = FastAPI()
+    install(app)
+
+    @app.get("/")
+    def _curve() -> None:
+        store.read(curve.curve_of, name, None, 0.95)
+
+    assert "at most 7 verdicts" in refused(TestClient(app).get("/"), 422)["detail"]
+
+
+def test_best_reads_the_scores_of_the_best_alone(store: Store) -> None:
+    """The first and the last answer are best: all between them are not read; judges are read once for all items."""
+    job = add(store, 2, 100, top_k=2)
+    claim = take(store, 1)
+    given = outcome(claim)
+    given.scores["toy/linear"] = [
+        (i, s, float(s in (0, 99)), True, None, None, 1.0) for i, s, *_ in given.scores["toy/linear"]
+    ]
+    store.write(shards.commit, claim, given)
+    told: list[str] = []
+    sa.event.listen(store.engine, "before_cursor_execute", lambda *args: told.append(args[2]))
+    views = store.read(item_views, job, -1, 10)
+    assert [[c.sample for c in view.best] for view in views] == [[0, 99]] * 2
+    assert sum("FROM judges" in statement for statement in told) == 1
+    assert not any("BETWEEN" in statement for statement in told)
+
+
+def test_a_list_of_jobs_reads_no_spec(store: Store) -> None:
+    add(store, budget={"evaluations": 100})
+    (row,) = store.read(jobs.page, 10, None)
+    assert "spec" not in row._fields
+    view = job_view(row, spec=False)
+    assert view.spec is None
+    assert view.usage.unspent == {"evaluations": 100}
+    whole = job_view(store.read(jobs.find, row.name))
+    assert whole.spec
+    assert whole.spec["budget"]["evaluations"] == 100
 
 
 def test_mean_rank_of_many_answers_needs_little_memory(store: Store) -> None:

@@ -1,18 +1,21 @@
 """Processes die, freeze and lose their queue: nothing is lost, nothing is counted twice, the answers are the same."""
 
+import asyncio
 import os
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from helping import SLOW, alive, done, end, ended, found, items, job, offspring, pids, service, until, whole
 
+from search.ports import Answer, Item, Score
+from service import processes
 from service.client import Client
 from service.embedded import Stack
 from service.queue import Broker
@@ -80,6 +83,36 @@ def test_a_shard_that_kills_its_worker(pair: tuple[Stack, Client]) -> None:
     assert states[1].error == "worker_lost: 3 workers died on this shard"
     whole(client, ended(client, other.id, 60), 3000)
     assert Broker(stack.settings.redis_url or "").redis.xlen("winnow:dead") == 1
+
+
+def test_an_answer_that_kills_a_verifiers_process_is_unscored_alone() -> None:
+    verifier = processes.Elsewhere("outside/poisoned", "{}")
+    answers = [Answer("die" if i == 3 else "live", Item()) for i in range(9)]
+
+    async def main() -> list[Sequence[Score]]:
+        return await asyncio.gather(verifier(answers), verifier(answers[4:]))  # the second may share the first's fate
+
+    first, second = asyncio.run(main())
+    assert [score.value for score in first] == [None if i == 3 else 1.0 for i in range(9)]
+    assert first[3].reason == "the process of verifier 'outside/poisoned' died"
+    assert [score.value for score in second] == [1.0] * 5
+
+
+def test_answers_that_all_kill_a_verifiers_process_are_not_all_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "DEATHS", 2)
+    verifier = processes.Elsewhere("outside/poisoned", "{}")
+    scores = asyncio.run(verifier([Answer("die", Item())] * 4))
+    assert [score.value for score in scores] == [None] * 4
+    assert [str(score.reason).startswith("not asked") for score in scores] == [False, False, True, True]
+
+
+def test_a_healthy_pool_is_not_dropped_for_a_broken_one() -> None:
+    pool = processes.Pool(1)
+    broken = pool.get()
+    pool.drop(broken)
+    healthy = pool.get()
+    pool.drop(broken)
+    assert pool.get() is healthy is not broken
 
 
 def test_terminated_hands_back(pair: tuple[Stack, Client], undisturbed: Any) -> None:

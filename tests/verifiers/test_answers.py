@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from search.ports import Answer, Item, Score
+from search.ports import Answer, Item, Score, unscored
+from verifiers import structured
 from verifiers.answers import Exact, Numeric, Regex, exact, numeric, regex
-from verifiers.each import LIMIT
+from verifiers.each import LIMIT, Unreadable
 from verifiers.reading import last_number, whole_number, written
 from verifiers.structured import JsonSchema, json_schema
 
@@ -236,14 +237,29 @@ POINT = {"type": "object", "properties": {"x": {"type": "integer"}, "y": {"type"
     ("said", "passed"),
     [
         ('{"x": 1}', True), (' {"y": 2,\n "x": 1} ', True), ('{"y": 2}', False), ('{"x": "1"}', False), ("[1]", False),
-        ('{"x": 1', False), ("", False), ("{'x': 1}", False), ('{"x": NaN}', False), ('{"x": 1e999}', False),
-        ('{"x": ' + "9" * 5000 + "}", False), ('```json\n{"x": 1}\n```', False),
+        ('{"x": 1', False), ("", False), ("{'x': 1}", False), ('{"x": NaN}', False), ('```json\n{"x": 1}\n```', False),
     ],
 )  # fmt: skip
 def test_json_schema(said, passed):
     result = score(json_schema(JsonSchema(schema=POINT)), said)
     assert result[:2] == (float(passed), passed)
     assert passed or (result.reason and result.canonical is None)
+
+
+@pytest.mark.parametrize("said", ['{"x": ' + "9" * 5000 + "}", '{"x": 1e999}'])
+def test_json_whose_numbers_cannot_be_read_is_unscored(said):
+    result = score(json_schema(JsonSchema(schema=POINT)), said)
+    assert result[:2] == (None, None)
+    assert "a number cannot be read" in result.reason
+
+
+def test_json_that_takes_too_long_to_parse_is_unscored(monkeypatch):
+    def slow(said):
+        raise Unreadable("not decided within 1 s of processor time")
+
+    monkeypatch.setattr(structured, "parsed", slow)
+    result = score(json_schema(JsonSchema(schema=POINT)), "{}")
+    assert result == unscored("not decided within 1 s of processor time")
 
 
 def test_json_votes_without_regard_to_order_and_spaces():

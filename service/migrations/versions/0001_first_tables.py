@@ -56,6 +56,7 @@ def upgrade() -> None:
         sa.Column("stop_reason", sa.Text(), nullable=True),
         sa.Column("error", sa.Text(), nullable=True),
         sa.Column("spec", sa.Text(), nullable=False),
+        sa.Column("budget", sa.Text(), nullable=False),
         sa.Column("model", sa.Text(), nullable=False),
         sa.Column("lane", sa.Text(), nullable=False),
         sa.Column("idempotency_key", sa.Text(), nullable=True),

@@ -108,6 +108,13 @@ def test_rounds_double(n: int) -> None:
     assert BestOfN(n=n).round(0, n) == n
 
 
+def test_rounds_are_bounded() -> None:
+    config, rounds = BestOfN(n=1200, select="first_pass"), list[int]()
+    while (drawn := sum(rounds)) < 1200:
+        rounds.append(config.round(drawn, 1200))
+    assert rounds == [1, 1, 2, 4, 8, 16, 32, 64, 128, 256, 256, 256, 176]
+
+
 @pytest.mark.parametrize("place", range(16))
 def test_first_pass_stops_after_the_round_of_the_first_that_passes(place: int) -> None:
     """The answers are those of a full draw: only their number depends on the verdicts."""

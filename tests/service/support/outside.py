@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from search.keys import START, Words, uniforms
+from search.plugins import plugin
 from search.ports import Answer, Config, Generator, Item, ModelConfig, Rows, Score, Verifier
 
 ENTRY_POINTS = """
@@ -17,12 +18,14 @@ ENTRY_POINTS = """
 outside/slow = outside:slow
 outside/by_prompt = outside:by_prompt
 outside/missing = no_such_module:thing
+outside/unbased = outside:unbased
 
 [winnow.verifiers]
 outside/unloadable = outside:unloadable
 outside/deadly = outside:deadly
 outside/above = outside:above
 outside/raising = outside:raising
+outside/poisoned = outside:poisoned
 """
 
 
@@ -133,6 +136,23 @@ def deadly(config: Nothing) -> Verifier:
         return [Score(0.0, True) for _ in answers]
 
     return verify
+
+
+@plugin(version="1", place="process")
+def poisoned(config: Nothing) -> Verifier:
+    """The answer "die" kills its process."""
+
+    def verify(answers: Sequence[Answer]) -> list[Score]:
+        if any(answer.value == "die" for answer in answers):
+            os._exit(13)
+        return [Score(1.0, True) for _ in answers]
+
+    return verify
+
+
+def unbased(config: Nothing) -> Generator:
+    """A model whose configuration does not say what it costs."""
+    return Numbers(config, 1)
 
 
 def raising(config: Nothing) -> Verifier:
