@@ -10,6 +10,7 @@ export HF_HUB_OFFLINE ?= 1
 install: $(VENV)/installed ## virtual environment with everything (torch first, pinned)
 
 $(VENV)/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Winnow needs Python 3.11 or newer: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt torch==2.13.0 numpy
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[torch,demo,dev]'

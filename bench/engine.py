@@ -10,7 +10,6 @@ Both are measured in turns, `--rounds` times, so that a busy machine disturbs th
 import argparse
 import asyncio
 import json
-import os
 import statistics
 import tempfile
 import time
@@ -19,6 +18,7 @@ from typing import Any
 from bench.overheads import program
 from generators.digits import model
 from service.client import AsyncClient
+from service.settings import core_count
 
 SIZES = (16, 32, 64, 128, 256)
 WARM = 5.0
@@ -100,7 +100,7 @@ def main() -> None:
             ratios.append(service / best)
             sizes = {str(size): round(rate, 1) for size, rate in rates.items()}
             rows.append({"bare": sizes, "bare_best": round(best, 1), "service": round(service, 1)})
-    out = {"bench": "engine", **vars(options), "cores": len(os.sched_getaffinity(0)), "rounds": rows}
+    out = {"bench": "engine", **vars(options), "cores": core_count(), "rounds": rows}
     print(json.dumps({**out, "ratio": round(statistics.median(ratios), 4)}))
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from importlib.metadata import packages_distributions
 from typing import Any
 
@@ -184,7 +184,7 @@ def _unusable(spec: JobSpec, model: Choice, judges: list[JudgeChoice]) -> list[d
     return errors
 
 
-@cache
+@lru_cache(maxsize=256)
 def _made(key: tuple[str, str, str]) -> Any:
     kind, name, config = key
     plugin = REGISTRIES[kind].find(name)

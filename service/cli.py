@@ -44,6 +44,11 @@ def settings(**given: Any) -> "Settings":
         stop(f"setting WINNOW_{'_'.join(map(str, fault['loc'])).upper()}: {fault['msg']}")
 
 
+def alone(chosen: "Settings") -> "Settings":
+    """Settings of a service of one's own, whatever the environment says of a shared one."""
+    return chosen.model_copy(update={"redis_url": None, "database_url": None, "artifacts_url": None})
+
+
 def until_stopped() -> None:
     """Wait for Ctrl-C or SIGTERM."""
     stopped = threading.Event()
@@ -156,7 +161,7 @@ def run(
 
     spec = read_spec(job)
     with tempfile.TemporaryDirectory(prefix="winnow-") as temporary:
-        chosen = settings(data_dir=data_dir or Path(temporary))
+        chosen = alone(settings(data_dir=data_dir or Path(temporary)))
         try:
             with (
                 Stack(chosen, workers=workers, log=chosen.data_dir / "worker.log") as stack,
@@ -226,7 +231,7 @@ def curve(job: str, url: Url = HERE, judge: str | None = None) -> None:
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("demo"),
     host: str = "127.0.0.1",
-    port: int = 8000,
+    port: Annotated[int, typer.Option(help="0 is any that is free.")] = 0,
     data_dir: DataDir = None,
     keep: Annotated[bool, typer.Option(help="Keep answering after the demo, until Ctrl-C.")] = False,
 ) -> None:
@@ -236,7 +241,7 @@ def demo(
     from service.embedded import Unusable
 
     try:
-        demonstrate(settings(data_dir=data_dir), out, host, port, until_stopped if keep else None)
+        demonstrate(alone(settings(data_dir=data_dir)), out, host, port, until_stopped if keep else None)
     except (Unusable, Refused) as error:
         stop(error)
 

@@ -1,6 +1,7 @@
 """`winnow demo`: real jobs on an embedded service, searched by one judge and graded by another."""
 
 import io
+import sys
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,7 +26,6 @@ class Shown(NamedTuple):
     model: str
     curve: CurveView
     best: list[bytes]
-    asked: list[str]
 
 
 def job(model: str, grader: str) -> dict[str, Any]:
@@ -67,7 +67,10 @@ def demonstrate(
         console.print(f"{sum(v.usage.evaluations for v in views)} evaluations in {seconds:.0f} s of jobs")
         console.print("Pictures: " + ", ".join(map(str, written)))
         if keep is None:
-            console.print(f"Start it for yourself: winnow serve (API at http://{host}:8000, documentation at /docs)")
+            console.print(f"Start it for yourself: {Path(sys.argv[0])} serve")
+            console.print(
+                "The API then answers at http://127.0.0.1:8000, its documentation at http://127.0.0.1:8000/docs"
+            )
         else:
             console.print(f"The API answers at {stack.url}, its documentation at {stack.url}/docs; Ctrl-C ends it")
             keep()
@@ -77,8 +80,8 @@ def demonstrate(
 def seen(client: Client, name: str, model: str) -> Shown:
     """What the pictures need of a job."""
     items = list(client.items(name))
-    best = [client.artifact(item.best[0].artifact or "") for item in items]
-    return Shown(model, client.curve(name), best, [item.id[-1] for item in items])
+    best = [client.artifact(item.best[0].artifact or "") for item in items if item.best]
+    return Shown(model, client.curve(name), best)
 
 
 def draw_curves(shown: Sequence[Shown], path: Path) -> Path:

@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from service import catalog
 from service.queue import Broker
-from service.settings import Settings
+from service.settings import Settings, core_count
 from service.store import Store
 
 
@@ -173,7 +173,7 @@ class Stack:
 
     def _spawn(self, name: str) -> None:
         lanes = self.settings.lanes_of(self.workers)
-        threads = max(1, len(os.sched_getaffinity(0)) // (lanes * self.workers))
+        threads = max(1, core_count() // (lanes * self.workers))
         env = {
             **os.environ,
             "WINNOW_REDIS_URL": self.settings.redis_url or "",

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 from search.ports import Answer, Score, Verifier, unscored
@@ -63,7 +63,7 @@ DEATHS = 8
 """Answers of one question that may kill a process; the rest of them are unscored unasked."""
 
 
-@cache
+@lru_cache(maxsize=256)
 def _made(name: str, config: str) -> Any:
     plugin = VERIFIERS.find(name)
     return plugin.factory(plugin.config.model_validate_json(config))

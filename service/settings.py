@@ -7,6 +7,11 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
+def core_count() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 class Settings(BaseSettings):
     """Where things are. Documented in docs/settings.md; a test compares."""
 
@@ -27,7 +32,7 @@ class Settings(BaseSettings):
 
     def lanes_of(self, workers: int) -> int:
         """Calls that each of so many workers on this machine may have on its device at once."""
-        cores = len(os.sched_getaffinity(0))
+        cores = core_count()
         return self.lanes or (1 if Path("/dev/nvidia0").exists() else max(1, cores // workers))
 
     @property

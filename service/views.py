@@ -70,7 +70,7 @@ class ScoreView(View):
 
 
 class CandidateView(View):
-    """One answer with its verdicts. `seed` alone reproduces it."""
+    """One answer with its verdicts. `seed` is its row's key: with the job's model and item it names all its noise."""
 
     item: int
     sample: int

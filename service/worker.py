@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import redis
@@ -21,7 +21,7 @@ from search.batching import Filled
 from search.engine import Engine
 from service import catalog
 from service.artifacts import Artifacts
-from service.execute import Bench, execute
+from service.execute import Bench, Finding, execute, written
 from service.queue import Broker, Delivery
 from service.settings import Settings
 from service.spec import JobSpec
@@ -30,6 +30,14 @@ from service.store.schema import jobs
 
 log = logging.getLogger("winnow.worker")
 OUTAGES = (redis.RedisError, OperationalError, OSError)
+
+
+class Unloadable(Exception):
+    """A job's plug-in cannot be made here."""
+
+    def __init__(self, reason: Exception) -> None:
+        self.reason = reason
+        super().__init__(str(reason))
 
 
 @dataclass
@@ -117,61 +125,80 @@ class Worker:
             return 0
         if self.suspects:
             return 0 if self.held else await self._take_alone(self.suspects.pop(0))
-        found = await asyncio.to_thread(self._next, 4)
-        # After a stall longer than the lease a worker may be handed what it still works on: that renews the lease.
-        new = {(d.message, d.ticket.shard): d for d in found if d not in self.held}
-        if new:
-            suspected = await self.store.aread(shards.suspected, list(new))
-            self.suspects += [new[key] for key in suspected]
-            await self._take({key: delivery for key, delivery in new.items() if key not in suspected})
+        found, suspected = await asyncio.to_thread(self._next, list(self.engine.loaded), 4)
+        self.suspects += suspected
+        await self._take([delivery for delivery in found if delivery not in suspected])
         return len(found)
 
-    def _next(self, count: int) -> list[Delivery]:
-        """Messages to work on. Expired leases are looked for at every look into idle streams, else once a second."""
+    def _next(self, loaded: Sequence[str], count: int) -> tuple[list[Delivery], list[Delivery]]:
+        """Messages to work on, and which of them are suspects.
+
+        Expired leases are looked for at every look into idle streams, else once a second.
+        """
         self.turn += 1
-        streams = self.broker.streams(self.models, list(self.engine.loaded), self.turn)
+        streams = self.broker.streams(self.models, loaded, self.turn)
         due = time.monotonic() >= self.due or not self.held
         if due:
             self.due = time.monotonic() + 1.0
-        return self.broker.pull(self.name, streams, count, due)
+        # After a stall longer than the lease a worker may be handed what it still works on: that renews the lease.
+        found = [d for d in self.broker.pull(self.name, streams, count, due) if d not in self.held]
+        died = self.store.read(shards.suspected, [_pair(d) for d in found]) if found else []
+        return found, [d for d in found if _pair(d) in died]
 
     async def _take_alone(self, delivery: Delivery) -> int:
         """A shard that has seen a worker die runs by itself: if it is the cause, it takes no other with it."""
         if await asyncio.to_thread(self.broker.renew, self.name, [delivery]):
             return 0  # it has gone to somebody else meanwhile
-        await self._take({(delivery.message, delivery.ticket.shard): delivery})
+        await self._take([delivery])
         return 1
 
-    async def _take(self, deliveries: Mapping[tuple[str, int], Delivery]) -> None:
+    async def _take(self, deliveries: Sequence[Delivery]) -> None:
         """Claim shards and start on them."""
-        claimed = await self.store.awrite(shards.claim, self.name, list(deliveries))
-        for key, claim in claimed.claims.items():
-            held = Held(deliveries[key], claim, sum(span.count for span in claim.spans))
-            self.held[held.delivery] = held
+        for delivery, claim in await asyncio.to_thread(self._claimed, deliveries):
+            held = Held(delivery, claim, sum(span.count for span in claim.spans))
+            self.held[delivery] = held
             held.task = asyncio.create_task(self._work(held))
-        for key in deliveries.keys() - claimed.claims.keys():
-            if reason := claimed.dead.get(key):
-                await asyncio.to_thread(self.broker.bury, deliveries[key].ticket, reason)
-            await asyncio.to_thread(self.broker.finish, self.name, deliveries[key])
+
+    def _claimed(self, deliveries: Sequence[Delivery]) -> list[tuple[Delivery, shards.Claim]]:
+        """What may be worked on; the messages of all else are stale, or dead letters, and taken away."""
+        if not deliveries:
+            return []
+        claimed = self.store.write(shards.claim, self.name, [_pair(d) for d in deliveries])
+        for delivery in deliveries:
+            if reason := claimed.dead.get(_pair(delivery)):
+                self.broker.bury(delivery.ticket, reason)
+            if _pair(delivery) not in claimed.claims:
+                self.broker.finish(self.name, delivery)
+        return [(d, claimed.claims[_pair(d)]) for d in deliveries if _pair(d) in claimed.claims]
 
     async def _work(self, held: Held) -> None:
         """One shard from claim to commit. Whatever goes wrong, the shard is left to somebody."""
         claim = held.claim
         try:
             job = await self._job(claim)
-            results = await execute(claim, job.bench, self.engine, self.artifacts, job.deadline, lambda: job.stopped)
-            if not await self.store.awrite(shards.commit, claim, results):
-                log.warning("shard %d: another worker has it, nothing written", claim.shard)
+            found = await execute(claim, job.bench, self.engine, job.deadline, lambda: job.stopped)
+            await asyncio.to_thread(self._commit, claim, job, found)
         except asyncio.CancelledError:
             raise
+        except Unloadable as error:
+            with contextlib.suppress(*OUTAGES):  # its lease will run out
+                await self.store.awrite(shards.fail, claim, catalog.reason(error.reason))
         except OUTAGES as error:
+            # The queue's and the database's outages are nobody's fault; a full disk would be tried for ever.
+            fault = isinstance(error, redis.RedisError | OperationalError) and "full" not in str(error)
             log.warning("shard %d: %s; handed back", claim.shard, error)
-            await self._hand_back(held, catalog.reason(error))
+            await self._hand_back(held, None if fault else catalog.reason(error))
             await asyncio.sleep(1)
         except Exception as error:
             log.exception("shard %d failed", claim.shard)
             await self._hand_back(held, catalog.reason(error))
         await self._let_go(held)
+
+    def _commit(self, claim: shards.Claim, job: Job, found: Sequence[Finding]) -> None:
+        """Artifacts first, then the rows that name them: all of them or, when the claim is no longer good, none."""
+        results = written(claim, job.bench.prepared, found, self.artifacts)
+        if not self.store.write(shards.commit, claim, results):
+            log.warning("shard %d: another worker has it, nothing written", claim.shard)
 
     async def _job(self, claim: shards.Claim) -> Job:
         """The job's plug-ins, loaded once."""
@@ -179,7 +206,13 @@ class Worker:
             return known  # others need not wait while a network loads
         async with self.loading:
             if claim.job not in self.known:
-                self.known[claim.job] = await self._load(claim)
+                try:
+                    self.known[claim.job] = await self._load(claim)
+                except OUTAGES:
+                    raise
+                except Exception as error:  # an extra that is not installed, say: no other try would differ
+                    log.exception("job %d cannot be loaded", claim.job)
+                    raise Unloadable(error) from error
         return self.known[claim.job]
 
     async def _load(self, claim: shards.Claim) -> Job:
@@ -244,6 +277,10 @@ class Worker:
             for delivery in lost:
                 if delivery in self.held:
                     log.warning("shard %d: lease lost; its commit will be refused", delivery.ticket.shard)
+
+
+def _pair(delivery: Delivery) -> tuple[str, int]:
+    return delivery.message, delivery.ticket.shard
 
 
 def _job_row(connection: sa.Connection, job: int) -> sa.Row[tuple[str, float | None]]:

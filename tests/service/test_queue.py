@@ -53,7 +53,10 @@ def test_streams_in_order(broker: Broker) -> None:
     every = broker.streams([], [])
     assert set(every[:2]) == {name("a", "interactive"), name("b", "interactive")}
     assert set(every[2:]) == {name("a", "batch"), name("b", "batch")}
-    assert broker.streams([], ["b"])[:2] == [name("b", "interactive"), name("b", "batch")]
+    loaded_first = [name(model, lane) for lane in ("interactive", "batch") for model in "ba"]
+    assert broker.streams([], ["b"]) == loaded_first
+    # Next turn the other model's stream of each lane comes first: one that is never empty starves nobody.
+    assert broker.streams([], ["b"], turn=1) == [name(m, lane) for lane in ("interactive", "batch") for m in "ab"]
     assert broker.streams(["a", "unknown"], []) == [name("a", "interactive"), name("a", "batch")]
 
 
