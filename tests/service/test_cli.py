@@ -92,7 +92,9 @@ def test_help() -> None:
 
 def test_run(spec: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    said = winnow("run", spec, "--out", out)
+    # A service of its own: a shared one that the environment names is not touched.
+    shared = {"WINNOW_REDIS_URL": "redis://127.0.0.1:1", "WINNOW_DATABASE_URL": "sqlite:////nowhere/winnow.db"}
+    said = winnow("run", spec, "--out", out, **shared)
     assert said.returncode == 0, said.stderr
     value = json.loads(said.stdout)
     assert value["state"] == "completed"
