@@ -21,7 +21,7 @@ check: install ## style, types and layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 test: install ## all tests (under 10 minutes on two cores)
 	$(BIN)/python -m pytest
