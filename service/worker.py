@@ -22,6 +22,7 @@ from search.engine import Engine
 from service import catalog
 from service.artifacts import Artifacts
 from service.execute import Bench, Finding, execute, written
+from service.intake import Intake
 from service.queue import Broker, Delivery
 from service.settings import Settings
 from service.spec import JobSpec
@@ -30,6 +31,11 @@ from service.store.schema import jobs
 
 log = logging.getLogger("winnow.worker")
 OUTAGES = (redis.RedisError, OperationalError, OSError)
+
+
+def new_name() -> str:
+    """A worker's name: where it runs, and unlike any other."""
+    return f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
 
 
 class Unloadable(Exception):
@@ -68,16 +74,17 @@ class Worker:
     broker: Broker
     artifacts: Artifacts
     models: Sequence[str] = ()
-    name: str = field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}")
+    name: str = field(default_factory=new_name)
     engine: Engine = field(default_factory=Engine)
     held: dict[Delivery, Held] = field(default_factory=dict[Delivery, Held])
     suspects: list[Delivery] = field(default_factory=list[Delivery])  # not yet claimed
     known: dict[int, Job] = field(default_factory=dict[int, Job])
     loading: asyncio.Lock = field(default_factory=asyncio.Lock)
-    turn: int = 0
-    due: float = 0.0  # when to look for expired leases again
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     wake: asyncio.Event = field(default_factory=asyncio.Event)  # there is room again, or an end
+
+    def __post_init__(self) -> None:
+        self.intake = Intake(self.store, self.broker, self.name, self.models)
 
     async def run(self) -> None:
         """Work until told to stop; then hand back what is unfinished."""
@@ -115,9 +122,8 @@ class Worker:
     def _room(self) -> float:
         """Full batches that may still be taken on; a shard's rows count by the batch that pays for its own model."""
         limits = {number: job.filled.limit for number, job in self.known.items()}
-        return (
-            2 + 2 * self.engine.lanes - sum(held.rows / limits.get(held.claim.job, 64) for held in self.held.values())
-        )
+        batches = [held.rows / limits.get(held.claim.job, 64) for held in self.held.values()]
+        return 2 + 2 * self.engine.lanes - sum(batches)
 
     async def _pull(self) -> int:
         """Take on shards while there is room; returns how many."""
@@ -125,51 +131,24 @@ class Worker:
             return 0
         if self.suspects:
             return 0 if self.held else await self._take_alone(self.suspects.pop(0))
-        found, suspected = await asyncio.to_thread(self._next, list(self.engine.loaded), 4)
-        self.suspects += suspected
-        await self._take([delivery for delivery in found if delivery not in suspected])
-        return len(found)
-
-    def _next(self, loaded: Sequence[str], count: int) -> tuple[list[Delivery], list[Delivery]]:
-        """Messages to work on, and which of them are suspects.
-
-        Expired leases are looked for at every look into idle streams, else once a second.
-        """
-        self.turn += 1
-        streams = self.broker.streams(self.models, loaded, self.turn)
-        due = time.monotonic() >= self.due or not self.held
-        if due:
-            self.due = time.monotonic() + 1.0
-        # After a stall longer than the lease a worker may be handed what it still works on: that renews the lease.
-        found = [d for d in self.broker.pull(self.name, streams, count, due) if d not in self.held]
-        died = self.store.read(shards.suspected, [_pair(d) for d in found]) if found else []
-        return found, [d for d in found if _pair(d) in died]
+        fresh, suspects = await asyncio.to_thread(self.intake.pull, list(self.engine.loaded), self.held)
+        self.suspects += suspects
+        await self._take(fresh)
+        return len(fresh) + len(suspects)
 
     async def _take_alone(self, delivery: Delivery) -> int:
         """A shard that has seen a worker die runs by itself: if it is the cause, it takes no other with it."""
-        if await asyncio.to_thread(self.broker.renew, self.name, [delivery]):
-            return 0  # it has gone to somebody else meanwhile
+        if not await asyncio.to_thread(self.intake.still_ours, delivery):
+            return 0
         await self._take([delivery])
         return 1
 
     async def _take(self, deliveries: Sequence[Delivery]) -> None:
         """Claim shards and start on them."""
-        for delivery, claim in await asyncio.to_thread(self._claimed, deliveries):
+        for delivery, claim in await asyncio.to_thread(self.intake.claim, deliveries):
             held = Held(delivery, claim, sum(span.count for span in claim.spans))
             self.held[delivery] = held
             held.task = asyncio.create_task(self._work(held))
-
-    def _claimed(self, deliveries: Sequence[Delivery]) -> list[tuple[Delivery, shards.Claim]]:
-        """What may be worked on; the messages of all else are stale, or dead letters, and taken away."""
-        if not deliveries:
-            return []
-        claimed = self.store.write(shards.claim, self.name, [_pair(d) for d in deliveries])
-        for delivery in deliveries:
-            if reason := claimed.dead.get(_pair(delivery)):
-                self.broker.bury(delivery.ticket, reason)
-            if _pair(delivery) not in claimed.claims:
-                self.broker.finish(self.name, delivery)
-        return [(d, claimed.claims[_pair(d)]) for d in deliveries if _pair(d) in claimed.claims]
 
     async def _work(self, held: Held) -> None:
         """One shard from claim to commit. Whatever goes wrong, the shard is left to somebody."""
@@ -279,10 +258,6 @@ class Worker:
                     log.warning("shard %d: lease lost; its commit will be refused", delivery.ticket.shard)
 
 
-def _pair(delivery: Delivery) -> tuple[str, int]:
-    return delivery.message, delivery.ticket.shard
-
-
 def _job_row(connection: sa.Connection, job: int) -> sa.Row[tuple[str, float | None]]:
     return connection.execute(sa.select(jobs.c.spec, jobs.c.started).where(jobs.c.id == job)).one()  # type: ignore[return-value]
 
@@ -298,9 +273,7 @@ def main(settings: Settings, models: Sequence[str], name: str | None = None) -> 
     assert settings.redis_url is not None
     store = Store(settings.database, durable=False)  # a lost commit is computed again
     broker = Broker(settings.redis_url, settings.lease_seconds)
-    worker = Worker(store, broker, Artifacts(settings.artifacts), models, engine=Engine(lanes))
-    if name:
-        worker.name = name
+    worker = Worker(store, broker, Artifacts(settings.artifacts), models, name or new_name(), Engine(lanes))
     try:
         asyncio.run(worker.run())
     finally:

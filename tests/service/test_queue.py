@@ -229,7 +229,7 @@ def test_a_worker_handed_its_own_message_goes_on(store: Store, broker: Broker, w
         assert await worker._pull() == 1
         held = list(worker.held.values())
         await asyncio.sleep(0.25)  # past the lease; nobody renews here
-        worker.due = 0.0  # time to look for expired leases
+        worker.intake.due = 0.0  # time to look for expired leases
         assert await worker._pull() == 0  # Redis hands it out again, and it is not taken on twice
         assert list(worker.held.values()) == held
         assert pull(broker, "other") == []  # its lease is new
