@@ -56,21 +56,17 @@ def job(options: argparse.Namespace, steps: int, number: int) -> dict[str, Any]:
     }
 
 
-async def served(url: str, options: argparse.Namespace, steps: int, warm: float, seconds: float) -> float:
-    """Evaluations per second of the jobs that end within `seconds`, after `warm` seconds with `--jobs` in flight.
+async def served(url: str, options: argparse.Namespace, steps: int, generations: int) -> float:
+    """Evaluations per second while `--jobs` jobs are in flight: from the end of their first generation to the last but one.
 
-    Each job that ends is followed by another until then, so that the jobs in flight are at every stage of their lives.
+    Each of `--jobs` clients submits `generations` jobs, one after the other. Jobs that start together end together, so
+    only whole generations are counted; the last one keeps the others company.
     """
     done: list[tuple[float, int]] = []
-    number = 0
-    begins = time.perf_counter() + warm
-    ends = begins + seconds
 
-    async def client_of(client: AsyncClient) -> None:
-        nonlocal number
-        while time.perf_counter() < ends:
-            number += 1
-            view = await client.submit(job(options, steps, number), wait=60)
+    async def client_of(client: AsyncClient, number: int) -> None:
+        for generation in range(generations):
+            view = await client.submit(job(options, steps, number + generation * options.jobs), wait=60)
             while not view.finished:
                 view = await client.job(view.id)
             if view.state != "completed":
@@ -78,8 +74,9 @@ async def served(url: str, options: argparse.Namespace, steps: int, warm: float,
             done.append((time.perf_counter(), view.usage.evaluations))
 
     async with AsyncClient(url) as client:
-        await asyncio.gather(*(client_of(client) for _ in range(options.jobs)))
-    return sum(n for at, n in done if begins <= at < ends) / seconds
+        await asyncio.gather(*(client_of(client, number) for number in range(options.jobs)))
+    first, last = options.jobs - 1, options.jobs * (generations - 1) - 1
+    return sum(n for _, n in done[first + 1 : last + 1]) / (done[last][0] - done[first][0])
 
 
 def main() -> None:
@@ -91,23 +88,20 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--model", default="digits")
     options = parser.parse_args()
-    ratios: dict[int, list[float]] = {steps: [] for steps in options.steps}
-    rows: list[dict[str, Any]] = []
+    alone: list[dict[int, float]] = []
+    whole: list[dict[int, float]] = []
     with tempfile.TemporaryDirectory() as folder, program("service.cli", *SERVE, folder) as url:
-        asyncio.run(served(url, options, 2, 0, 2))  # the worker loads and measures its network
+        asyncio.run(served(url, options, 2, 3))  # the worker loads and measures its network
         for _ in range(options.rounds):
-            rates = bare(options.model, 2)
-            best = max(rates.values())
-            row: dict[str, Any] = {"bare": {str(size): round(rate, 1) for size, rate in rates.items()}}
-            for steps in options.steps:
-                # Warm for the life of one generation of jobs; count over another one and a half.
-                life = options.jobs * options.images * steps / best
-                service = asyncio.run(served(url, options, steps, 3 + life, max(10, 1.5 * life)))
-                ratios[steps].append(service / best)
-                row[f"service at {steps} steps"] = round(service, 1)
-            rows.append(row)
-    found = {f"at {steps} steps": round(statistics.median(each), 4) for steps, each in ratios.items()}
-    print(json.dumps({"bench": "engine", **vars(options), "cores": core_count(), "rounds": rows, "ratio": found}))
+            alone.append(bare(options.model, 2))
+            # About half a minute each: the fewer steps, the more generations.
+            turns = {steps: served(url, options, steps, max(4, 80 // steps)) for steps in options.steps}
+            whole.append({steps: asyncio.run(turn) for steps, turn in turns.items()})
+    means = {size: statistics.mean(rates[size] for rates in alone) for size in SIZES}
+    best = max(means.values())  # of the means: the best of each round would be a maximum over noise
+    ratio = {steps: round(statistics.mean(rates[steps] for rates in whole) / best, 4) for steps in options.steps}
+    found = {"bare by batch size": alone, "service by steps": whole, "ratio by steps": ratio}
+    print(json.dumps({"bench": "engine", **vars(options), "cores": core_count(), **found}))
 
 
 if __name__ == "__main__":

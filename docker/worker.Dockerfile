@@ -12,6 +12,7 @@ COPY bench bench
 RUN pip install --no-cache-dir -c constraints.txt '.[torch]' && pip install --no-cache-dir -c constraints.txt --no-deps ccexam \
     && useradd --create-home winnow && mkdir /data && chown winnow /data
 USER winnow
-ENV WINNOW_DATA_DIR=/data HF_HUB_OFFLINE=1
+ENV WINNOW_DATA_DIR=/data HF_HUB_OFFLINE=1 \
+    MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=1073741824 MALLOC_TOP_PAD_=67108864
 STOPSIGNAL SIGTERM
 CMD ["winnow", "worker"]
