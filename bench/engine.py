@@ -57,7 +57,7 @@ def job(options: argparse.Namespace, steps: int, number: int) -> dict[str, Any]:
 
 
 async def served(url: str, options: argparse.Namespace, steps: int, generations: int) -> float:
-    """Evaluations per second while `--jobs` jobs are in flight: from the end of their first generation to the last but one.
+    """Evaluations per second while `--jobs` jobs are in flight, over all generations but the first and the last.
 
     Each of `--jobs` clients submits `generations` jobs, one after the other. Jobs that start together end together, so
     only whole generations are counted; the last one keeps the others company.
