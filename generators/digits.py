@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from generators.diffusion import Diffusion, Model, Network
+from generators.tracing import traced
 from search.plugins import plugin
 from search.ports import Floats, Generator, Item, ModelConfig
 
@@ -121,13 +122,23 @@ def images(latents: Any) -> list[Any]:
 def _network(weights: str, dtype: Precision) -> Network:
     """The network as a function that loads its weights when first called."""
 
+    return lambda x, level, label: evaluated(weights, dtype)(x, level, label)
+
+
+@cache
+def evaluated(weights: str, dtype: Precision) -> Network:
+    """The loaded network, (x, level, label) -> v; traced where the interpreter would be in the way."""
+    import torch
+
+    net = loaded(weights)
+
     def evaluate(x: Any, level: Any, label: Any) -> Any:
-        import torch
-
         with torch.autocast(x.device.type, torch.bfloat16, enabled=dtype == "bfloat16"):
-            return loaded(weights)(x, level, class_labels=label).sample.float()
+            return net(x, level, class_labels=label, return_dict=False)[0].float()
 
-    return evaluate
+    if device() != "cpu":
+        return evaluate
+    return traced(evaluate, torch.zeros(2, 4, 14, 14), torch.zeros(2, dtype=torch.int64), torch.arange(2))
 
 
 @cache

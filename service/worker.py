@@ -196,14 +196,17 @@ class Worker:
 
     async def _load(self, claim: shards.Claim) -> Job:
         """What the job names, loaded and measured."""
-        row = await self.store.aread(_job_row, claim.job)
-        prepared = catalog.prepare(JobSpec.model_validate_json(row.spec))
-        loop = asyncio.get_running_loop()
-        bench = await loop.run_in_executor(self.engine.device, Bench.of, prepared)
+        bench, deadline = await asyncio.to_thread(self._read, claim.job)  # not behind the calls of the device
+        prepared = bench.prepared
         await self.engine.load(prepared.model.plugin.name, bench.generator, prepared.spec.items[0])
-        seconds = prepared.spec.budget.seconds
-        deadline = float("inf") if seconds is None else (row.started or time.time()) + seconds
         return Job(bench, deadline, self.engine.batchers[bench.generator.batch_key, "advance"].filled)
+
+    def _read(self, number: int) -> tuple[Bench, float]:
+        """A job's plug-ins, and the time at which its seconds are spent."""
+        row = self.store.read(_job_row, number)
+        bench = Bench.of(catalog.prepare(JobSpec.model_validate_json(row.spec)))
+        seconds = bench.prepared.spec.budget.seconds
+        return bench, float("inf") if seconds is None else (row.started or time.time()) + seconds
 
     async def _hand_back(self, held: Held, error: str | None = None) -> None:
         try:

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from generators.builtin import GENERATORS
-from generators.digits import CLASSES, NULL_CLASS, images, loaded
+from generators.digits import CLASSES, NULL_CLASS, evaluated, images, loaded
 from search import keys
 from search.ports import Item, Rows
 
@@ -77,6 +78,16 @@ def test_half_precision_draws_nearly_the_same_images() -> None:
 
 def test_weights_are_loaded_once() -> None:
     assert loaded("digits") is loaded("digits")
+
+
+@pytest.mark.parametrize("rows", [1, 3, 64])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_traced_network_is_the_network(dtype: Any, rows: int) -> None:
+    """Recorded on two rows; kernels may split the work of large batches otherwise."""
+    x, level, label = torch.randn(rows, 4, 14, 14), torch.arange(rows) * 15 % 1000, torch.arange(rows) % 11
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16"):
+        eager = loaded("digits")(x, level, class_labels=label).sample.float()
+        torch.testing.assert_close(evaluated("digits", dtype)(x, level, label), eager, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("prompt", ["", "10", "x", "٣", "a seven"])
