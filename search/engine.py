@@ -12,8 +12,13 @@ import numpy as np
 
 from search import keys
 from search.batching import Batcher, Filled, OutOfMemory, best_limit, contained
-from search.ports import Answer, Generator, Item, Rows, Task, Tools, Verdicts
+from search.known import Known
+from search.ports import Answer, Floats, Generator, Item, Neighbouring, Renoising, Rows, Score, Task, Tools, Verdicts
 from search.scoring import Awaited, Judge, Plain, Scored, awaited, shared
+
+
+class NotANumber(ValueError):
+    """A network gave nan; names the step and the remedy."""
 
 
 @dataclass
@@ -27,6 +32,7 @@ class Engine:
     lanes: int = 1
     threads: Executor = field(default_factory=lambda: ThreadPoolExecutor(2, "verifier"))
     most: int = 4096
+    known: Known = field(default_factory=Known)
     batchers: dict[Hashable, Batcher[Any, Any]] = field(default_factory=dict[Hashable, Batcher[Any, Any]])
     profiled: set[Hashable] = field(default_factory=set[Hashable])
     loaded: set[str] = field(default_factory=set[str])
@@ -64,7 +70,18 @@ class Engine:
         self.profiled.add(generator.batch_key)
 
     async def judge(self, judge: Judge, answers: Sequence[Answer]) -> Scored:
-        """One judge's scores of some answers."""
+        """One judge's scores of some answers of one item; an answer that it has scored before is not asked again."""
+        if not answers:
+            return Scored([], 0.0)
+        looked, seconds, scores = self.known.look(judge.key, answers), 0.0, dict[Hashable, Score]()
+        if looked.missing:
+            given = await self._ask(judge, list(looked.missing.values()))
+            scores, seconds = dict(zip(looked.missing, given.scores, strict=True)), given.seconds
+            self.known.learn(judge.key, answers[0].item, scores)
+        scores |= looked.scores
+        return Scored([scores[name] for name in looked.names], seconds)
+
+    async def _ask(self, judge: Judge, answers: Sequence[Answer]) -> Scored:
         if iscoroutinefunction(judge.verifier) or iscoroutinefunction(type(judge.verifier).__call__):
             return await awaited(cast(Awaited, judge.verifier), answers)
         if judge.key not in self.batchers:
@@ -95,9 +112,12 @@ class Shared(Tools):
     async def start(self, first: int, count: int) -> Rows:
         """Rows whose keys follow from the task alone."""
         named = keys.rows(keys.problem(self.task.seed, self.task.item.id), self.task.first + first, count)
-        loop = asyncio.get_running_loop()
-        items = [self.task.item] * count
-        return await loop.run_in_executor(self.engine.device, contained, self.generator.start, items, named)
+        return await self._beside(self.generator.start, [self.task.item] * count, named)
+
+    @property
+    def steps(self) -> int:
+        """Of the generator."""
+        return self.generator.steps
 
     async def advance(self, rows: Rows) -> Rows:
         """One network call, together with everybody else's; each row that moves pays for its evaluations."""
@@ -105,18 +125,44 @@ class Shared(Tools):
         if len(live) < len(rows):
             return rows.updated(live, await self.advance(rows[live])) if len(live) else rows
         call = self.engine.verb(self.generator, "advance", lambda blocks: divided(self.generator.advance, blocks))
-        blocks = await self._asked(call, rows)
-        return replace(Rows.join(blocks), spent=rows.spent + self.generator.price)
+        moved = Rows.join(await self._asked(call, rows))
+        for name, column in moved.columns.items():
+            if column.dtype.kind == "f" and np.isnan(column).any():
+                advice = "try a wider dtype, or another seed"
+                raise NotANumber(f"step {int(moved.step.max())}: the model gave nan in its column {name!r}; {advice}")
+        return replace(moved, spent=rows.spent + self.generator.price)
+
+    async def preview(self, rows: Rows) -> Verdicts:
+        """Every judge's scores of the rows' previews."""
+        return await self._decoded("preview", lambda blocks: [self.generator.preview(block) for block in blocks], rows)
 
     async def judge(self, rows: Rows) -> Verdicts:
         """Answers of finished rows and every judge's scores."""
+        return await self._decoded("finish", lambda blocks: [self.generator.finish(block) for block in blocks], rows)
+
+    async def renoise(self, rows: Rows, step: int) -> Rows:
+        """Rows put back to an earlier step."""
+        return await self._beside(cast(Renoising, self.generator).renoise, rows, step)
+
+    async def neighbours(self, pivots: Rows, cosine: float) -> Rows:
+        """New starts beside the pivots, whose keys become those of the new rows."""
+        return await self._beside(cast(Neighbouring, self.generator).neighbours, pivots, pivots.keys, cosine)
+
+    def increments(self, rows: Rows) -> Floats:
+        """What each row's last step added to its log-weight."""
+        weigh: Callable[[Rows], Floats] | None = getattr(self.generator, "log_weights", None)
+        return np.zeros(len(rows)) if weigh is None else weigh(rows)
+
+    async def _beside(self, call: Callable[..., Rows], *arguments: Any) -> Rows:
+        return await asyncio.get_running_loop().run_in_executor(self.engine.device, contained, call, *arguments)
+
+    async def _decoded(self, verb: str, decode: Callable[[Sequence[Rows]], list[list[Any]]], rows: Rows) -> Verdicts:
         if not len(rows):
             return Verdicts()
-        finish = self.generator.finish
-        call = self.engine.verb(self.generator, "finish", lambda blocks: [finish(block) for block in blocks])
-        values = [value for block in await self._asked(call, rows) for value in block]
+        blocks = await self._asked(self.engine.verb(self.generator, verb, decode), rows)
+        values = [value for block in blocks for value in block]
         if len(values) != len(rows):
-            raise ValueError(f"{finish} returned {len(values)} answers for {len(rows)} rows")
+            raise ValueError(f"{verb} returned {len(values)} answers for {len(rows)} rows")
         return await self.judged(values)
 
     async def _asked(self, call: Batcher[Rows, Any], rows: Rows) -> list[Any]:

@@ -64,6 +64,11 @@ def fork(keys: Words, ancestors: NDArray[Any]) -> Words:
     return fold(keys[ancestors], FORK, child)
 
 
+def choices(seed: int, item: str, first: int, step: int, size: int) -> NDArray[np.float64]:
+    """Uniform numbers in (0, 1), float64 [size], for a choice among the rows of the search that starts at `first`."""
+    return uniforms(fold(rows(problem(seed, item), first, 1), np.uint32(CHOICE), 0), step, size)[0]
+
+
 def bits(keys: Words, step: Any, size: int) -> tuple[Words, Words]:
     """Two uint32 arrays [n, size] for each row's `step` (int, or int [n])."""
     counter = np.broadcast_to(np.asarray(step, np.uint32), (len(keys),))[:, None]

@@ -5,12 +5,12 @@ spends more than its limits; only the two clocks can be passed, by the one call 
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from pydantic import Field
 
-from search.ports import Frozen, Generator, Rows, Tools, Verdicts
+from search.ports import Floats, Frozen, Generator, Rows, Tools, Verdicts
 
 
 class BudgetSpent(Exception):
@@ -25,7 +25,8 @@ class Budget(Frozen):
     """Hard limits; None is no limit."""
 
     evaluations: int | None = Field(None, ge=0, description="Network evaluations, per row and guidance branch.")
-    verifier_calls: int | None = Field(None, ge=0, description="Answers scored, per verifier.")
+    previews: int | None = Field(None, ge=0, description="Unfinished answers decoded.")
+    verifier_calls: int | None = Field(None, ge=0, description="Answers and previews scored, per verifier.")
     verifier_seconds: float | None = Field(None, ge=0, description="Seconds in verifiers: its share of each call.")
     seconds: float | None = Field(None, ge=0, description="Wall-clock seconds from the job's first shard.")
 
@@ -35,18 +36,24 @@ class Spent:
     """What a search has used so far."""
 
     evaluations: int = 0
+    previews: int = 0
     verifier_calls: int = 0
     verifier_seconds: float = 0.0
 
 
 @dataclass
 class Metered(Tools):
-    """Tools within a budget. deadline: on the clock `now`, in seconds."""
+    """Tools within a budget.
+
+    judges: verifiers that score each answer. verdicts: answers and previews to be scored for one row, at most.
+    deadline: on the clock `now`, in seconds.
+    """
 
     tools: Tools
     generator: Generator
     judges: int
     budget: Budget
+    verdicts: int = 1
     deadline: float = float("inf")
     now: Callable[[], float] = time.time
     spent: Spent = field(default_factory=Spent)
@@ -68,17 +75,39 @@ class Metered(Tools):
             return wanted
         return min(wanted, (limit - getattr(self.spent, currency)) // each)
 
-    async def start(self, first: int, count: int) -> Rows:
-        """As many rows as the budget can carry to their end and to their verdict."""
+    @property
+    def steps(self) -> int:
+        """Of the generator."""
+        return self.generator.steps
+
+    def _carries(self, count: int, steps: int) -> int:
+        """How many of `count` rows the budget can carry through `steps` steps to their verdict; at least one."""
         self._clock()
         for currency, each in (
-            ("evaluations", self.generator.steps * self.generator.price),
-            ("verifier_calls", self.judges),
+            ("evaluations", steps * self.generator.price),
+            ("previews", self.verdicts - 1),
+            ("verifier_calls", self.judges * self.verdicts),
         ):
             count = self._affords(currency, each, count)
             if count < 1:
                 raise BudgetSpent(currency)
-        return await self.tools.start(first, count)
+        return count
+
+    async def start(self, first: int, count: int) -> Rows:
+        """As many rows as the budget can carry to their end and to their verdict."""
+        return await self.tools.start(first, self._carries(count, self.steps))
+
+    async def neighbours(self, pivots: Rows, cosine: float) -> Rows:
+        """As many of these starts as the budget can carry to their end and to their verdict."""
+        return await self.tools.neighbours(pivots[: self._carries(len(pivots), self.steps)], cosine)
+
+    async def renoise(self, rows: Rows, step: int) -> Rows:
+        """As many of these rows as the budget can carry to their end and to their verdict."""
+        return await self.tools.renoise(rows[: self._carries(len(rows), self.steps - step)], step)
+
+    def increments(self, rows: Rows) -> Floats:
+        """Costs nothing."""
+        return self.tools.increments(rows)
 
     async def advance(self, rows: Rows) -> Rows:
         """One step, refused when it does not fit."""
@@ -89,12 +118,24 @@ class Metered(Tools):
         self.spent.evaluations += live * self.generator.price
         return await self.tools.advance(rows)
 
+    async def preview(self, rows: Rows) -> Verdicts:
+        """Verdicts on previews, refused when they do not fit."""
+        self._clock()
+        if self._affords("previews", 1, len(rows)) < len(rows):
+            raise BudgetSpent("previews")
+        verdicts = await self._scored(rows, self.tools.preview)
+        self.spent.previews += len(rows)
+        return verdicts
+
     async def judge(self, rows: Rows) -> Verdicts:
         """Verdicts, refused when they do not fit. Already paid work is judged even after the deadline."""
         self._verifier_clock()
+        return await self._scored(rows, self.tools.judge)
+
+    async def _scored(self, rows: Rows, ask: Callable[[Rows], Awaitable[Verdicts]]) -> Verdicts:
         if self._affords("verifier_calls", self.judges, len(rows)) < len(rows):
             raise BudgetSpent("verifier_calls")
         self.spent.verifier_calls += self.judges * len(rows)
-        verdicts = await self.tools.judge(rows)
+        verdicts = await ask(rows)
         self.spent.verifier_seconds += sum(verdicts.seconds.values())
         return verdicts

@@ -4,7 +4,7 @@ A *row* is one trajectory in progress. Rows are plain numpy on this side of the 
 device and back inside one batched call, so that rows of different jobs meet in it and checkpoints need no framework.
 """
 
-from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, NamedTuple, Protocol, Self, TypeVar
 
@@ -52,9 +52,18 @@ class ModelConfig(Config):
         """Network evaluations that one sample costs, at most."""
         return 1
 
+    @property
+    def lacks(self) -> Mapping[str, str]:
+        """Capabilities that the plug-in offers but this configuration has not, each with the remedy."""
+        return {}
+
+    def suited(self, needs: Collection[str]) -> Self:
+        """This configuration with its open choices made for a method of these needs."""
+        return self
+
 
 class MethodConfig(Config):
-    """Base of a search method's configuration: how much it draws for one item, and whether that may be divided."""
+    """Base of a search method's configuration: how much it draws for one item, and how that may be divided."""
 
     @property
     def samples(self) -> int:
@@ -62,9 +71,33 @@ class MethodConfig(Config):
         raise NotImplementedError
 
     @property
-    def divisible(self) -> bool:
-        """Whether any range of an item's samples is a search of its own."""
-        return False
+    def piece(self) -> int | None:
+        """Samples that are one search and must stay together; None: any range of samples is a search of its own."""
+        return self.samples
+
+    @property
+    def rule(self) -> str:
+        """How an item's answer is chosen from its samples: `verifier`, `majority` or `first_pass`."""
+        return "verifier"
+
+    @property
+    def trajectories(self) -> float:
+        """Whole trajectories' worth of evaluations for one item, at most."""
+        return float(self.samples)
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Capabilities that this configuration needs beside those of its plug-in."""
+        return frozenset()
+
+    @property
+    def exponents(self) -> tuple[float, ...] | None:
+        """Powers of the models whose product is sampled; None: the model itself."""
+        return None
+
+    def verdicts(self, steps: int) -> int:
+        """Answers and previews to be scored for one row of `steps` steps, at most."""
+        return 1
 
 
 @dataclass(frozen=True)
@@ -221,6 +254,23 @@ class Verdicts:
         return len(self.answers)
 
     @property
+    def rewards(self) -> Floats:
+        """What steers a search: the mean of every judge's value, float64 [n]; nan where one has not scored."""
+        if not self.scores:
+            return np.full(len(self), np.nan)
+        values = [[np.nan if score[0] is None else score[0] for score in scores] for scores in self.scores.values()]
+        return np.mean(np.array(values, np.float64), axis=0)
+
+    def __getitem__(self, index: NDArray[Any]) -> "Verdicts":
+        """The verdicts at these places, in this order; seconds are those of all."""
+        places: list[int] = index.tolist()
+        return Verdicts(
+            [self.answers[i] for i in places],
+            {label: [scores[i] for i in places] for label, scores in self.scores.items()},
+            self.seconds,
+        )
+
+    @property
     def passed(self) -> Bools:
         """Which answers every judge passed: bool [n]."""
         verdicts = [[score.passed is True for score in scores] for scores in self.scores.values()]
@@ -235,8 +285,41 @@ class Verdicts:
         )
 
 
+class Renoising(Protocol):
+    """A generator that offers `renoise`."""
+
+    def renoise(self, rows: Rows, step: int) -> Rows:
+        """Rows back at an earlier step by the forward process; noise from their keys, which the caller has forked."""
+        ...
+
+
+class Neighbouring(Protocol):
+    """A generator that offers `neighbours`."""
+
+    def neighbours(self, pivots: Rows, keys: Words, cosine: float) -> Rows:
+        """One row at step 0 for each key, its noise as long as that of its pivot (at step 0) and at this cosine."""
+        ...
+
+
+class Weighted(Protocol):
+    """A generator that offers `log_weights`: a process that carries its own weight (correctors)."""
+
+    def toward(self, exponents: tuple[float, ...]) -> Generator:
+        """The same models, sampling prod q_i^b_i."""
+        ...
+
+    def log_weights(self, rows: Rows) -> Floats:
+        """What each row's last step (at step 0: its start) added to its log-weight."""
+        ...
+
+
 class Tools(Protocol):
     """What a method may do. Awaiting shares work with every other live search; a budget may refuse: BudgetSpent."""
+
+    @property
+    def steps(self) -> int:
+        """The most steps that a row takes."""
+        ...
 
     async def start(self, first: int, count: int) -> Rows:
         """The task's rows from its `first`-th on, at most `count`: fewer when the budget affords fewer."""
@@ -246,6 +329,22 @@ class Tools(Protocol):
         """One step of every row that is not done; done rows pass through free."""
         ...
 
+    async def preview(self, rows: Rows) -> Verdicts:
+        """Have every verifier score the previews of rows that are not done: decoded, but no evaluation."""
+        ...
+
     async def judge(self, rows: Rows) -> Verdicts:
         """Finish done rows and have every verifier score them."""
+        ...
+
+    async def renoise(self, rows: Rows, step: int) -> Rows:
+        """Rows put back to an earlier step. Needs `renoise`."""
+        ...
+
+    async def neighbours(self, pivots: Rows, cosine: float) -> Rows:
+        """A new start at this cosine to each of `pivots`, whose keys are those of the new rows. Needs `neighbours`."""
+        ...
+
+    def increments(self, rows: Rows) -> Floats:
+        """What each row's last step added to its log-weight; 0 for a model without weights of its own."""
         ...

@@ -1,17 +1,17 @@
 """Names become plug-ins: a JobSpec is checked against everything that it names, in one place, before anything runs."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.metadata import packages_distributions
-from typing import Any
+from typing import Any, cast
 
 from pydantic import BaseModel, ValidationError
 
 from generators.builtin import GENERATORS
 from search.methods import METHODS
 from search.plugins import Plugin, Registry, Unknown
-from search.ports import Config, Generator, MethodConfig, ModelConfig, Verifier
+from search.ports import Config, Generator, MethodConfig, ModelConfig, Verifier, Weighted
 from search.scoring import Judge, reason_of
 from service.processes import elsewhere
 from service.spec import JobSpec
@@ -140,29 +140,69 @@ def prepare(spec: JobSpec) -> Prepared:
     twice = sorted({label for label in labels if labels.count(label) > 1})
     errors += [{"loc": ["verifiers"], "msg": f"two judges are called {t!r}; give one a `label`"} for t in twice]
     if model and method:
-        errors.extend(_unmet(model, method))
+        model = suited(model, method)
+        errors.extend(_unmet(model, method) or _untargeted(model, method))
     if model:
         errors.extend(_unusable(spec, model, judges))
     if method:
-        errors.extend(_unkept(spec, method))
+        errors.extend(_unkept(spec, method) + _unweighted(spec, method))
     if errors or not model or not method:
         raise Invalid(errors)
     return Prepared(spec, model, method, tuple(judges))
 
 
+def needs(method: Choice) -> frozenset[str]:
+    """Capabilities that a method needs as it is configured."""
+    assert isinstance(method.config, MethodConfig)
+    return method.plugin.facts.needs | method.config.needs
+
+
+def suited(model: Choice, method: Choice) -> Choice:
+    """The model with its open choices made for the method."""
+    assert isinstance(model.config, ModelConfig)
+    return replace(model, config=model.config.suited(needs(method)))
+
+
 def _unmet(model: Choice, method: Choice) -> list[dict[str, Any]]:
-    """Capabilities that the method needs and the model lacks."""
-    missing = method.plugin.facts.needs - model.plugin.facts.offers
-    if not missing:
+    """Capabilities that the method needs and the model lacks, or has not as it is configured."""
+    assert isinstance(model.config, ModelConfig)
+    wanted, name = needs(method), model.plugin.name
+    if missing := wanted - model.plugin.facts.offers:
+        would = [name for name in METHODS.names() if METHODS.find(name).facts.needs <= model.plugin.facts.offers]
+        message = f"{name!r} lacks {listed(sorted(missing))}, which {method.plugin.name!r} needs"
+        return [{"loc": ["search", "method"], "msg": f"{message}; methods that would work: {listed(would)}"}]
+    return [
+        {"loc": ["model"], "msg": f"{name!r} has no {what} as configured, which {method.plugin.name!r} needs: {remedy}"}
+        for what, remedy in model.config.lacks.items()
+        if what in wanted
+    ]
+
+
+def _untargeted(model: Choice, method: Choice) -> list[dict[str, Any]]:
+    """Exponents that the model cannot take."""
+    assert isinstance(method.config, MethodConfig)
+    if method.config.exponents is None:
         return []
-    would = [name for name in METHODS.names() if METHODS.find(name).facts.needs <= model.plugin.facts.offers]
-    message = f"{model.plugin.name!r} lacks {listed(sorted(missing))}, which {method.plugin.name!r} needs"
-    return [{"loc": ["search", "method"], "msg": f"{message}; methods that would work: {listed(would)}"}]
+    try:
+        cast(Weighted, generator(model)).toward(method.config.exponents)
+    except ValueError as error:
+        return [{"loc": ["search", "target"], "msg": str(error)}]
+    return []
+
+
+def _unweighted(spec: JobSpec, method: Choice) -> list[dict[str, Any]]:
+    """`sample` of a method that keeps no weights."""
+    if spec.mode != "sample" or "weights" in method.plugin.facts.offers:
+        return []
+    would = [name for name in METHODS.names() if "weights" in METHODS.find(name).facts.offers]
+    message = f"{method.plugin.name!r} keeps no weights, which 'sample' needs"
+    return [{"loc": ["mode"], "msg": f"{message}; methods that would work: {listed(would)}"}]
 
 
 def _unkept(spec: JobSpec, method: Choice) -> list[dict[str, Any]]:
     """Rules that may select an answer which `keep: top_k` has thrown away: that is decided shard by shard."""
-    select = getattr(method.config, "select", "verifier")
+    assert isinstance(method.config, MethodConfig)
+    select = method.config.rule
     if spec.keep == "all" or select == "first_pass" or (select == "verifier" and len(spec.verifiers) == 1):
         return []
     why = "majority" if select == "majority" else "several verifiers"
@@ -182,6 +222,15 @@ def _unusable(spec: JobSpec, model: Choice, judges: list[JudgeChoice]) -> list[d
         if len(errors) >= 10:
             break
     return errors
+
+
+def rule_of(spec: JobSpec) -> str:
+    """How a job's answers are chosen; `verifier` when its method is no longer installed."""
+    try:
+        config = METHODS.find(spec.search.method).config.model_validate(spec.search.config)
+    except ValueError:
+        return "verifier"
+    return config.rule if isinstance(config, MethodConfig) else "verifier"
 
 
 @lru_cache(maxsize=256)

@@ -4,6 +4,7 @@ import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
+from service.catalog import rule_of
 from service.curves.coverage import pass_at_k
 from service.curves.intervals import mean_interval
 from service.curves.selection import selected_at_k
@@ -53,7 +54,7 @@ def curve_of(connection: sa.Connection, name: str, judge: str | None, level: flo
     drawn = np.array([row.scored + row.unscored for row in counts], np.int64)
     samples = int(drawn.max(initial=0))
     each = job.evaluations / job.candidates if job.candidates else 0.0
-    select = spec.search.config.get("select", "verifier")
+    select = rule_of(spec)
     if job.items * samples > CELLS:
         raise TooMany(f"{job.items} items x {samples} samples are too many for a curve; at most {CELLS} verdicts")
 

@@ -1,17 +1,18 @@
 """One shard, from its spans to rows for the store: many searches at once on a shared engine."""
 
 import asyncio
+import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 
-from search import keys
-from search.batching import OutOfMemory
 from search.engine import Engine, Shared
 from search.metering import Budget, Metered
-from search.ports import Generator, Score, Task, Verdicts
+from search.population import log_mean_exp
+from search.ports import Generator, Score, Task, Verdicts, Weighted
 from search.run import Outcome, run
 from search.scoring import Judge
 from service import catalog
@@ -21,6 +22,8 @@ from service.spec import Span
 from service.store.shards import Claim, Results
 
 log = logging.getLogger("winnow.worker")
+MOST_PARENTS = 200_000
+"""Parents in a population's stored genealogy, at most; beyond, only its steps and ESS are kept."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,10 @@ class Bench:
         def role(name: str) -> list[Judge]:
             return [made[judge.label] for judge in prepared.of(name)]
 
-        return cls(prepared, catalog.generator(prepared.model), role("verifier"), role("grader"))
+        generator = catalog.generator(prepared.model)
+        if (exponents := prepared.plan.exponents) is not None:
+            generator = cast(Weighted, generator).toward(exponents)
+        return cls(prepared, generator, role("verifier"), role("grader"))
 
 
 @dataclass(frozen=True)
@@ -58,9 +64,11 @@ async def search(
 ) -> Finding:
     """Run the job's method on one span, then the graders on what it found."""
     spec = bench.prepared.spec
+    plan = bench.prepared.plan
     task = Task(spec.items[span.item], spec.seed, span.first, span.count)
     budget = Budget(
         evaluations=span.evaluations,
+        previews=span.previews,
         verifier_calls=span.verifier_calls,
         verifier_seconds=span.verifier_seconds,
         seconds=None,  # the deadline holds for the whole job
@@ -70,25 +78,24 @@ async def search(
         bench.generator,
         len(bench.verifiers),
         budget,
+        plan.verdicts(bench.generator.steps),
         deadline,
     )
     method = bench.prepared.method
-    try:
-        outcome = await run(method.plugin.factory(task, tools, method.config), tools, stopped)
-    except (OSError, OutOfMemory):
-        raise  # of the machine, not of the item: another try, elsewhere, may succeed
-    except Exception as error:  # the same seeds would raise again; the other items of the shard go on
-        log.exception("item %d failed", span.item)
-        return Finding(span, Outcome(None, "error", tools.spent), Verdicts(), catalog.reason(error))
-    population = outcome.population
+    outcome = await run(method.plugin.factory(task, tools, method.config), tools, stopped)
+    if outcome.error:
+        log.error("item %d failed", span.item, exc_info=outcome.error)
+    error = catalog.reason(outcome.error) if outcome.error else None
+    population = None if outcome.population is None else outcome.population.found()
+    outcome = replace(outcome, population=population)
     if population is None:
-        return Finding(span, outcome, Verdicts())
-    if getattr(method.config, "select", None) == "first_pass" and population.verdicts.passed.any():
+        return Finding(span, outcome, Verdicts(), error)
+    if plan.rule == "first_pass" and population.verdicts.passed.any():
         outcome = replace(outcome, stop_reason="target_reached")
     if not bench.graders:
-        return Finding(span, outcome, Verdicts())
+        return Finding(span, outcome, Verdicts(), error)
     grading = Shared(engine, task, bench.generator, bench.graders)
-    return Finding(span, outcome, await grading.judged(population.verdicts.answers))
+    return Finding(span, outcome, await grading.judged(population.verdicts.answers), error)
 
 
 async def execute(
@@ -113,7 +120,7 @@ def written(claim: Claim, prepared: Prepared, found: Sequence[Finding], artifact
             finding, encoded = Finding(finding.span, outcome, Verdicts(), catalog.reason(error)), []
         _count(results, finding)
         if encoded:
-            _rows(results, claim.job, finding, encoded)
+            _rows(results, claim.job, finding, encoded, "weights" in prepared.method.plugin.facts.offers)
         for stored in encoded:
             artifacts.put(stored)
     return results
@@ -128,16 +135,44 @@ def _encoded(prepared: Prepared, finding: Finding) -> list[Encoded]:
     return [encode(value) if kept is None or i in kept else Encoded(None) for i, value in enumerate(verdicts.answers)]
 
 
-def _rows(results: Results, job: int, finding: Finding, encoded: Sequence[Encoded]) -> None:
-    """Candidates and their scores."""
+def _rows(results: Results, job: int, finding: Finding, encoded: Sequence[Encoded], weighted: bool) -> None:
+    """Candidates and their scores. weighted: the method keeps weights."""
     population, first, item = finding.outcome.population, finding.span.first, finding.span.item
     assert population is not None
-    spent = population.rows.spent.tolist()
-    for i, (name, stored) in enumerate(zip(keys.name(population.rows.keys[: len(encoded)]), encoded, strict=True)):
-        results.candidates.append((job, item, first + i, name, stored.text, stored.sha256, spent[i]))
+    spent, weights = population.rows.spent.tolist(), weights_of(results, job, finding, weighted)
+    for i, (name, stored) in enumerate(zip(population.names(), encoded, strict=True)):
+        results.candidates.append((job, item, first + i, name, stored.text, stored.sha256, spent[i], weights[i]))
     for judged in (population.verdicts, finding.grades):
         for label, scores in judged.scores.items():
             _scores(results, label, item, first, scores, 1e3 * judged.seconds[label] / len(scores))
+
+
+def weights_of(results: Results, job: int, finding: Finding, weighted: bool) -> list[float | None]:
+    """Log-weights of a span's answers, which compare across the item's populations; None for none.
+
+    Each population's estimate of Z is unbiased, so exp(log Z of the resamplings + log-weight) weighs its particles
+    among those of all others. A search that was cut short has no weights: they would aim at another target.
+    """
+    population = finding.outcome.population
+    assert population is not None
+    n = len(population)
+    if not weighted or n < finding.span.count or finding.outcome.stop_reason is not None:
+        return [None] * n
+    total = population.log_z + population.log_weights
+    log_z = log_mean_exp(total)
+    dead = bool(np.isneginf(log_z))
+    splits = [[split.step, split.ess, split.parents.tolist()] for split in population.splits]
+    if sum(len(split.parents) for split in population.splits) > MOST_PARENTS:
+        splits = [[step, size, []] for step, size, _ in splits]
+    results.populations.append(
+        (
+            *(job, finding.span.item, finding.span.first, n),
+            *(None if dead else log_z, 0.0 if dead else population.ess),
+            len(np.unique(population.ancestors[np.isfinite(total)])),
+            json.dumps(splits),
+        )
+    )
+    return [weight if np.isfinite(weight) else None for weight in total.tolist()]
 
 
 def _kept(prepared: Prepared, verdicts: Verdicts) -> set[int] | None:
@@ -145,7 +180,7 @@ def _kept(prepared: Prepared, verdicts: Verdicts) -> set[int] | None:
     spec = prepared.spec
     if spec.keep == "all":
         return None
-    if getattr(prepared.plan, "select", None) == "first_pass":
+    if prepared.plan.rule == "first_pass":
         return set(np.flatnonzero(verdicts.passed)[: spec.top_k].tolist())
     values = [score.value for score in verdicts.scores[prepared.of("verifier")[0].label]]
     order = sorted(range(len(values)), key=lambda i: (values[i] is None, -(values[i] or 0.0), i))
@@ -164,6 +199,7 @@ def _count(results: Results, finding: Finding) -> None:
         }
     )
     results.evaluations += spent.evaluations
+    results.previews += spent.previews
     results.verifier_calls += spent.verifier_calls
     results.verifier_seconds += spent.verifier_seconds
 

@@ -27,24 +27,26 @@ def spans(prepared: Prepared, largest: int) -> Iterator[Span]:
     """
     budget: Budget = prepared.spec.budget
     items, n = len(prepared.spec.items), prepared.plan.samples
-    size = min(n, largest) if prepared.plan.divisible else n
-    price, judges = prepared.price, len(prepared.of("verifier"))
+    piece = prepared.plan.piece
+    size = min(n, largest) if piece is None else piece
+    prices = {"evaluations": prepared.price, "previews": 0, "verifier_calls": len(prepared.of("verifier"))}
 
-    def cut(mine: int | None, each: int, first: int, count: int) -> int | None:
-        if mine is None or not prepared.plan.divisible:
-            return mine
-        return max(0, min(mine - first * each, count * each))
+    def cut(currency: str, item: int, first: int, count: int) -> int | None:
+        mine = share(getattr(budget, currency), item, items)
+        if mine is None:
+            return None
+        if piece is not None:
+            return share(mine, first // piece, n // piece)
+        return max(0, min(mine - first * prices[currency], count * prices[currency]))
 
     for item in range(items):
-        evaluations, calls = share(budget.evaluations, item, items), share(budget.verifier_calls, item, items)
         for first in range(0, n, size):
             count = min(size, n - first)
             yield Span(
                 item=item,
                 first=first,
                 count=count,
-                evaluations=cut(evaluations, price, first, count),
-                verifier_calls=cut(calls, judges, first, count),
+                **{currency: cut(currency, item, first, count) for currency in prices},
                 verifier_seconds=budget.verifier_seconds and budget.verifier_seconds * count / (n * items),
             )
 
@@ -53,18 +55,19 @@ def shards(prepared: Prepared) -> list[list[Span]]:
     """Spans packed into shards. Raises Invalid for a job of too many."""
     largest = max(1, min(SHARD_SAMPLES, SHARD_EVALUATIONS // max(1, prepared.price)))
     items, n = len(prepared.spec.items), prepared.plan.samples
-    pieces = items * (-(-n // largest) if prepared.plan.divisible else 1)
+    pieces = items * -(-n // (prepared.plan.piece or largest))
+    each = prepared.plan.trajectories / n  # of one sample
     if pieces > MOST_SPANS:
         message = f"{items} items of {n} samples make {pieces} pieces of work; a job has at most {MOST_SPANS}"
         raise Invalid([{"loc": ["search"], "msg": f"{message}. Ask for fewer samples, or submit several jobs"}])
     packed: list[list[Span]] = []
-    room = 0
+    room = 0.0
     for span in spans(prepared, largest):
-        if room < span.count:
+        if room < span.count * each:
             packed.append([])
             room = largest
         packed[-1].append(span)
-        room -= span.count
+        room -= span.count * each
     return packed
 
 

@@ -62,7 +62,10 @@ class JobSpec(Frozen):
     seed: int = Field(0, ge=-(2**63), lt=2**63)
     keep: Literal["all", "top_k"] = Field("all", description="Which answers to store; scores are always stored.")
     top_k: int = Field(1, ge=1, le=1000, description="Best answers in an item's result, and those that `top_k` keeps.")
-    mode: Literal["optimise"] = Field("optimise", description="optimise: return the best-scoring answers.")
+    mode: Literal["optimise", "sample"] = Field(
+        "optimise",
+        description="optimise: return the best-scoring answers; sample: return all of them with their weights.",
+    )
     priority: Lane = "batch"
     metadata: dict[str, str] = Field(default_factory=dict, max_length=16)
 
@@ -89,6 +92,7 @@ class Span(Frozen):
     first: int
     count: int
     evaluations: int | None = None
+    previews: int | None = None
     verifier_calls: int | None = None
     verifier_seconds: float | None = None
 

@@ -29,6 +29,7 @@ class Usage(View):
     """What was spent, in each currency; `unspent` only where the job has a limit."""
 
     evaluations: int
+    previews: int
     verifier_calls: int
     verifier_seconds: float
     seconds: float = Field(description="Wall-clock seconds from the first shard to the end, or to now.")
@@ -78,8 +79,49 @@ class CandidateView(View):
     answer: JsonValue
     artifact: str | None = Field(description="SHA-256; the bytes are at /v1/artifacts/{sha256}.")
     evaluations: int
+    log_weight: float | None = Field(None, description="Weight among all of its item's answers; null without.")
     scores: list[ScoreView]
     grades: list[ScoreView]
+
+
+class SampleView(View):
+    """Weighted answers of one item: E[f(x)] under the target is their weighted mean of f.
+
+    `log_weights` are not normalised and compare across repeats: an answer's weight is exp(log_weight), null is zero.
+    """
+
+    answers: list[JsonValue] = Field(description="In order of sample; images as {artifact: SHA-256}.")
+    log_weights: list[float | None]
+    log_z: list[float | None] = Field(description="One for each repeat; exp(log_z) is unbiased for Z.")
+    log_z_sd: float | None = Field(description="Spread of log_z over repeats; null for fewer than two.")
+    ess: float = Field(description="Effective sample size of all weights together.")
+    ancestors: int = Field(description="Distinct rows of the first generation that an answer descends from.")
+    warning: str | None = Field(description="When the weights say little.")
+
+
+class SplitView(View):
+    """One resampling: each particle's parent. Empty where there were too many to keep."""
+
+    step: int
+    ess: float
+    parents: list[int]
+
+
+class PopulationView(View):
+    """One population of a method that keeps weights, with its genealogy."""
+
+    first: int = Field(description="Its first sample.")
+    particles: int
+    log_z: float | None
+    ess: float
+    ancestors: int
+    splits: list[SplitView]
+
+
+class Populations(View):
+    """All populations of one item."""
+
+    data: list[PopulationView]
 
 
 class ItemView(View):
@@ -93,6 +135,7 @@ class ItemView(View):
     drawn: int
     evaluations: int
     best: list[CandidateView]
+    sample: SampleView | None = Field(None, description="Only in `sample` mode.")
 
 
 class Page(View):
@@ -169,3 +212,64 @@ class Plugins(View):
     """All plug-ins of a kind."""
 
     data: list[PluginView]
+
+
+class Spread(View):
+    """A mean over `items` items with its interval for another set of items like these; no interval is null."""
+
+    mean: float
+    low: float | None
+    high: float | None
+    items: int
+
+
+class Versus(View):
+    """The same items under a job and its control: mean differences, job - control, with paired intervals.
+
+    Each interval stands alone: of twenty jobs that equal their control, one is expected to seem different at 95 %.
+    """
+
+    passed: Spread | None = Field(description="Share of items passed; unscored items count as failures.")
+    passed_scored: Spread | None = Field(description="The same over the items that both jobs have scored.")
+    only_here: int = Field(description="Items that pass here and not in the control.")
+    only_control: int = Field(description="Items that pass in the control and not here.")
+    value: Spread | None = Field(description="The judge's value, over items where both jobs have one.")
+
+
+class OutcomeView(View):
+    """One item: the judge's verdict on the answer that the job returned."""
+
+    item: str
+    answered: bool = Field(description="false: the job's rule accepted no answer, which counts as not passed.")
+    passed: bool | None = Field(description="null: unscored, or the judge gives no passes.")
+    value: float | None
+    reason: str | None = Field(description="Why there is no verdict.")
+    evaluations: int
+
+
+class Compared(View):
+    """One job of a comparison."""
+
+    job: str
+    state: JobState
+    model: str
+    search: dict[str, Any]
+    passed: Estimate | None = Field(description="Share of items passed; null when the judge gives no passes.")
+    value: Spread | None = Field(description="The judge's mean value on returned answers; null when there is none.")
+    unanswered: int = Field(description="Items for which the job's rule accepted no answer.")
+    unscored: int = Field(description="Items that failed, or whose answer has no verdict; they count as failures.")
+    cost: dict[str, float] = Field(description="Mean for an item in each currency; seconds are the job's by its items.")
+    control: str = Field(description="The job with which this one is compared; itself when it is a control.")
+    evaluations_ratio: float | None = Field(description="Evaluations an item here, as a multiple of the control's.")
+    equal_budget: bool = Field(description="Whether these evaluations differ by at most 5 %.")
+    difference: Versus | None = Field(description="Against the control; null for a control.")
+    outcomes: list[OutcomeView] = Field(description="By item, in the order of the first job.")
+
+
+class Comparison(View):
+    """Finished jobs that ran the same items under several searches."""
+
+    judge: str
+    level: float
+    items: int
+    jobs: list[Compared]

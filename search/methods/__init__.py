@@ -3,4 +3,12 @@
 from search.plugins import Registry
 from search.ports import MethodConfig
 
-METHODS = Registry("method", "winnow.methods", {"best_of_n": "search.methods.best_of_n:best_of_n"}, MethodConfig)
+METHODS = Registry(
+    "method",
+    "winnow.methods",
+    {
+        "best_of_n": "search.methods.best_of_n:best_of_n",
+        "feynman_kac": "search.methods.feynman_kac:feynman_kac",
+    },
+    MethodConfig,
+)

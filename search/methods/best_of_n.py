@@ -32,9 +32,14 @@ class BestOfN(MethodConfig):
         return self.n
 
     @property
-    def divisible(self) -> bool:
-        """Whether samples may be drawn in any order and place; stopping at the first pass needs the ones before."""
-        return self.select != "first_pass"
+    def piece(self) -> int | None:
+        """Samples may be drawn in any order and place; but stopping at the first pass needs the ones before."""
+        return self.n if self.select == "first_pass" else None
+
+    @property
+    def rule(self) -> str:
+        """As configured."""
+        return self.select
 
     def round(self, drawn: int, count: int) -> int:
         """How many to draw next, of `count` in all."""
@@ -53,8 +58,8 @@ async def best_of_n(
             pool = pool.moved(await tools.advance(pool.rows))
         while not pool.idle:
             yield pool
-            done = len(pool.verdicts)
-            pool = pool.judged(await tools.judge(pool.rows[done : done + BLOCK]))
+            block = pool.unjudged[:BLOCK]
+            pool = pool.judged(block, await tools.judge(pool.rows[block]))
         yield pool
         found = config.select == "first_pass" and pool.verdicts.passed.any()
         if found or len(pool) >= task.count:

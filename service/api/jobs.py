@@ -6,19 +6,19 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Annotated, Any, Literal
 
 import sqlalchemy as sa
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Header, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from sse_starlette import EventSourceResponse
 
 from service import catalog
 from service.api.errors import Problem
 from service.api.guard import StrictRoute
-from service.api.present import candidate_views, item_views, job_view
+from service.api.present import candidate_views, item_views, job_view, population_views
 from service.curve import curve_of
 from service.spec import JobSpec
 from service.store import Store, jobs, results
 from service.store.schema import TERMINAL
-from service.views import Candidates, CurveView, Items, Jobs, JobView
+from service.views import Candidates, CurveView, Items, Jobs, JobView, Populations
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=StrictRoute)
 Limit = Annotated[int, Query(ge=1, le=1000)]
@@ -121,6 +121,12 @@ def jsonl(database: Store, job: str, after: tuple[int, int], item: int | None) -
     while page := database.read(candidate_views, job, after, 1000, item):
         yield "".join(candidate.model_dump_json() + "\n" for candidate in page)
         after = (page[-1].item, page[-1].sample)
+
+
+@router.get("/{job}/items/{item}/populations")
+def populations(job: str, item: Annotated[int, Path(ge=0, lt=2**31)], request: Request) -> Populations:
+    """The populations of a method that keeps weights: log Z, ESS, and who descends from whom."""
+    return store(request).read(population_views, job, item)
 
 
 @router.get("/{job}/curve")

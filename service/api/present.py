@@ -2,18 +2,34 @@
 
 import json
 import time
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import sqlalchemy as sa
 
+from service.catalog import rule_of
 from service.spec import JobSpec
 from service.store import jobs, results
-from service.views import CandidateView, Counts, ItemView, JobView, Usage
+from service.views import (
+    CandidateView,
+    Counts,
+    ItemView,
+    JobView,
+    Populations,
+    PopulationView,
+    SampleView,
+    SplitView,
+    Usage,
+)
+
+FEW = 0.05
+"""Share of the answers that the ESS should reach."""
 
 
 def job_view(row: sa.Row[Any], spec: bool = True) -> JobView:
     """A job; a row of a list has no spec."""
-    names = ("evaluations", "verifier_calls", "verifier_seconds")
+    names = ("evaluations", "previews", "verifier_calls", "verifier_seconds")
     used: dict[str, float] = {name: getattr(row, name) for name in names}
     used["seconds"] = (row.finished or time.time()) - row.started if row.started else 0.0
     limits: dict[str, float | None] = json.loads(row.budget)
@@ -44,7 +60,7 @@ def job_view(row: sa.Row[Any], spec: bool = True) -> JobView:
 def item_views(connection: sa.Connection, job: sa.Row[Any], after: int, limit: int) -> list[ItemView]:
     """Items behind number `after`, each with its best answers."""
     spec = JobSpec.model_validate_json(job.spec)
-    select: str = spec.search.config.get("select", "verifier")
+    select = rule_of(spec)
     judged = results.judges_of(connection, job.id)
     return [
         ItemView(
@@ -55,10 +71,52 @@ def item_views(connection: sa.Connection, job: sa.Row[Any], after: int, limit: i
             error=row.error,
             drawn=row.drawn,
             evaluations=row.evaluations,
+            sample=sample_view(*results.weighted(connection, job.id, row.number)) if spec.mode == "sample" else None,
             best=[CandidateView(**c) for c in results.best(connection, spec, judged, job.id, row.number, select)],
         )
         for row in results.items_page(connection, job.id, after, limit)
     ]
+
+
+def sample_view(answers: Sequence[sa.Row[Any]], populations: Sequence[sa.Row[Any]]) -> SampleView:
+    """Weighted answers of one item."""
+    total = np.array([np.nan if row.log_weight is None else row.log_weight for row in answers], float)
+    weights = np.exp(total[np.isfinite(total)] - np.nanmax(total)) if np.isfinite(total).any() else np.zeros(0)
+    size = float(weights.sum() ** 2 / np.square(weights).sum()) if len(weights) else 0.0
+    log_z = [row.log_z for row in populations]
+    known = [value for value in log_z if value is not None]
+    few = (
+        f"ESS {size:.1f} of {len(answers)} answers: few of them carry all the weight"
+        if size < FEW * len(answers)
+        else None
+    )
+    return SampleView(
+        answers=[{"artifact": row.artifact} if row.artifact else json.loads(row.answer or "null") for row in answers],
+        log_weights=[row.log_weight for row in answers],
+        log_z=log_z,
+        log_z_sd=float(np.std(known, ddof=1)) if len(known) > 1 else None,
+        ess=size,
+        ancestors=sum(row.ancestors for row in populations),
+        warning=few,
+    )
+
+
+def population_views(connection: sa.Connection, job: str, item: int) -> Populations:
+    """An item's populations with their genealogy."""
+    found = jobs.find(connection, job)
+    return Populations(
+        data=[
+            PopulationView(
+                first=row.first,
+                particles=row.particles,
+                log_z=row.log_z,
+                ess=row.ess,
+                ancestors=row.ancestors,
+                splits=[SplitView(step=s, ess=e, parents=p) for s, e, p in json.loads(row.splits)],
+            )
+            for row in results.populations_of(connection, found.id, item)
+        ]
+    )
 
 
 def candidate_views(

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from service.spec import JobSpec
-from service.store.schema import candidates, events, items, judges, scores, tallies
+from service.store.schema import candidates, events, items, judges, populations, scores, tallies
 
 Row = sa.Row[Any]
 
@@ -69,6 +69,7 @@ def _candidate(row: Row) -> dict[str, Any]:
         "answer": None if row.answer is None else json.loads(row.answer),
         "artifact": row.artifact,
         "evaluations": row.evaluations,
+        "log_weight": row.log_weight,
         "scores": [],
         "grades": [],
     }
@@ -139,6 +140,20 @@ def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """For each value how many are larger, and half of those that are equal."""
     _, inverse, times = np.unique(values, return_inverse=True, return_counts=True)
     return (len(values) - np.cumsum(times) + 0.5 * times)[inverse]
+
+
+def weighted(connection: sa.Connection, job: int, item: int) -> tuple[Sequence[Any], Sequence[Row]]:
+    """An item's answers in order (answer, artifact, log_weight), and its populations."""
+    mine = sa.and_(candidates.c.job == job, candidates.c.item == item)
+    columns = (candidates.c.answer, candidates.c.artifact, candidates.c.log_weight)
+    answers = connection.execute(sa.select(*columns).where(mine).order_by(candidates.c.sample)).all()
+    return answers, populations_of(connection, job, item)
+
+
+def populations_of(connection: sa.Connection, job: int, item: int) -> Sequence[Row]:
+    """An item's populations, by their first sample."""
+    mine = sa.and_(populations.c.job == job, populations.c.item == item)
+    return connection.execute(sa.select(populations).where(mine).order_by(populations.c.first)).all()
 
 
 class Pool(NamedTuple):

@@ -31,6 +31,7 @@ jobs = Table(
     Column("candidates", Integer, nullable=False, default=0),
     Column("unscored", Integer, nullable=False, default=0),
     Column("evaluations", Number, nullable=False, default=0),
+    Column("previews", Number, nullable=False, server_default="0"),
     Column("verifier_calls", Number, nullable=False, default=0),
     Column("verifier_seconds", Float, nullable=False, default=0.0),
     sa.Index("jobs_state", "state"),
@@ -81,6 +82,21 @@ candidates = Table(
     Column("answer", Text),  # JSON, when small
     Column("artifact", Text),  # SHA-256 of the bytes otherwise
     Column("evaluations", Integer, nullable=False),
+    Column("log_weight", Float),  # of a weighted particle; null is no weight, or weight zero
+    sqlite_with_rowid=False,
+)
+
+populations = Table(  # one run of a method that keeps weights
+    "populations",
+    metadata,
+    Column("job", Number, primary_key=True),
+    Column("item", Integer, primary_key=True),
+    Column("first", Integer, primary_key=True),  # its first sample
+    Column("particles", Integer, nullable=False),
+    Column("log_z", Float),  # null: every weight is zero
+    Column("ess", Float, nullable=False),
+    Column("ancestors", Integer, nullable=False),  # distinct rows of the first generation that have descendants
+    Column("splits", Text, nullable=False),  # resamplings as JSON: [step, ess, parents]
     sqlite_with_rowid=False,
 )
 

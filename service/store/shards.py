@@ -16,10 +16,10 @@ from sqlalchemy.dialects import postgresql, sqlite
 from service.spec import Span, Ticket
 from service.store.bulk import insert_rows
 from service.store.jobs import emit, settle
-from service.store.schema import candidates, items, jobs, judges, scores, shards, tallies
+from service.store.schema import candidates, items, jobs, judges, populations, scores, shards, tallies
 
 MOST_DEATHS = 3
-COUNTED = ("evaluations", "verifier_calls", "verifier_seconds", "unscored")
+COUNTED = ("evaluations", "previews", "verifier_calls", "verifier_seconds", "unscored")
 
 # Statements of every claim and commit are built once: building costs more than running them.
 CLAIM = (
@@ -100,14 +100,17 @@ class Claim:
 class Results:
     """What one shard gives to the store: rows for the tables, and counts.
 
-    candidates, scores: tuples in the order of the table's columns; scores, by label, without the judge before them.
+    candidates, populations, scores: tuples in the order of the table's columns; scores, by label, without the
+    judge before them.
     """
 
     candidates: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
     scores: dict[str, list[tuple[Any, ...]]] = field(default_factory=dict[str, list[tuple[Any, ...]]])
     tallies: dict[str, list[dict[str, Any]]] = field(default_factory=dict[str, list[dict[str, Any]]])
     items: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    populations: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
     evaluations: int = 0
+    previews: int = 0
     verifier_calls: int = 0
     verifier_seconds: float = 0.0
     unscored: int = 0
@@ -215,6 +218,7 @@ def commit(connection: sa.Connection, claimed: Claim, results: Results) -> bool:
     if not _end(connection, claimed, "done"):
         return False
     insert_rows(connection, candidates, results.candidates)
+    insert_rows(connection, populations, results.populations)
     ids = dict(connection.execute(LABELS, {"job_": claimed.job}).all())
     for label, rows in results.scores.items():
         insert_rows(connection, scores, [(ids[label], *row) for row in rows])

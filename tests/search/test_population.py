@@ -26,7 +26,7 @@ def population(n: int, item: str = "population", seed: int = 0) -> Population:
 
 def weighted(weights: Any, seed: int = 0) -> Population:
     start = population(len(weights), seed=seed)
-    return Population(start.rows, np.array(weights, float), start.ancestors)
+    return start.weighted(np.array(weights, float))
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_resampling_books_log_z_and_makes_weights_equal() -> None:
     assert after.ancestors.tolist() == after.rows.columns["x"].tolist()
     assert 2 not in after.ancestors
     assert len({*after.names(), *before.names()}) == 8
-    twice = Population(after.rows, np.array([-1.0, 0.0, 0.0, 1.0]), after.ancestors, after.log_z)
+    twice = after.weighted(np.array([-1.0, 0.0, 0.0, 1.0]))
     again = twice.resampled(np.full(4, 0.5))
     assert again.log_z == pytest.approx(after.log_z + log_mean_exp(twice.log_weights))
     assert set(again.ancestors) <= set(after.ancestors)  # of the first generation, not of the last
@@ -123,9 +123,7 @@ def test_exp_log_z_is_unbiased(k: int, runs: int, threshold: float) -> None:
             if particles.ess < threshold * k:
                 particles = particles.resampled(u[step])
             one = keys.uniforms(particles.rows.keys, step, 1)[:, 0] < 0.3
-            particles = Population(
-                particles.rows, particles.log_weights + 1.5 * one, particles.ancestors, particles.log_z
-            )
+            particles = particles.weighted(1.5 * one)
         ratios[run] = np.exp(particles.log_z + log_mean_exp(particles.log_weights) - exact)
     assert abs(ratios.mean() - 1) < 4 * ratios.std() / np.sqrt(runs)
 
@@ -139,9 +137,9 @@ def test_newcomers_stand_behind_with_weight_one() -> None:
 
 
 def test_idle_means_that_every_row_is_judged() -> None:
-    pool = population(2).judged(Verdicts(["a"], {"v": [Score(1.0)]}, {"v": 0.5}))
+    pool = population(2).judged(np.array([0]), Verdicts(["a"], {"v": [Score(1.0)]}, {"v": 0.5}))
     assert not pool.idle
-    pool = pool.judged(Verdicts(["b"], {"v": [Score(2.0)]}, {"v": 0.5}))
+    pool = pool.judged(np.array([1]), Verdicts(["b"], {"v": [Score(2.0)]}, {"v": 0.5}))
     assert pool.idle
     assert list(pool.verdicts.answers) == ["a", "b"]
     assert pool.verdicts.seconds == {"v": 1.0}

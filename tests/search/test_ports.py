@@ -133,8 +133,7 @@ def test_many_is_an_array_outside_and_a_tuple_inside() -> None:
 
 def test_configurations_promise_one_evaluation_and_no_division() -> None:
     assert ModelConfig().evaluations == 1
-    assert MethodConfig().divisible is False
     Config().check(Item())
     with pytest.raises(NotImplementedError):
-        _ = MethodConfig().samples
+        _ = MethodConfig().piece
     assert issubclass(Config, BaseModel)

@@ -63,9 +63,11 @@ async def search(engine: Engine, generator: Generator, judges: Sequence[Judge], 
 
 
 def one(engine: Engine, generator: Generator, judges: Sequence[Judge], item: str = "a", n: int = 8) -> Population:
-    found = asyncio.run(asyncio.wait_for(search(engine, generator, judges, item, n), 20)).population
-    assert found is not None
-    return found
+    outcome = asyncio.run(asyncio.wait_for(search(engine, generator, judges, item, n), 20))
+    if outcome.error:
+        raise outcome.error
+    assert outcome.population is not None
+    return outcome.population
 
 
 def same(one: Population, other: Population) -> None:
@@ -189,11 +191,11 @@ def test_a_broken_generator_fails_its_search_and_hangs_nobody(verb: str, error: 
     async def main() -> None:
         engine = Engine()
         fails, lives = await asyncio.wait_for(
-            asyncio.gather(search(engine, Broken(2), []), search(engine, Fake(2), []), return_exceptions=True), 20
+            asyncio.gather(search(engine, Broken(2), []), search(engine, Fake(2), [])), 20
         )
-        assert isinstance(fails, ValueError | RuntimeError)
-        assert isinstance(lives, Outcome)
-        assert lives.stop_reason is None
+        assert fails.stop_reason == "error"
+        assert isinstance(fails.error, ValueError | RuntimeError)
+        assert lives.stop_reason is lives.error is None
 
     asyncio.run(main())
 
@@ -488,6 +490,8 @@ def test_an_error_in_a_method_ends_the_search_with_it() -> None:
             closed.append(True)
 
     tools = Metered(Shared(Engine(), Task(Item(), 0, 0, 1), Fake(), []), Fake(), 0, Budget())
-    with pytest.raises(KeyError, match="method"):
-        asyncio.run(run(method(), tools))
+    outcome = asyncio.run(run(method(), tools))
+    assert outcome.stop_reason == "error"
+    assert isinstance(outcome.error, KeyError)
+    assert outcome.population is not None  # what was found stays found
     assert closed == [True]

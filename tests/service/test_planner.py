@@ -47,7 +47,7 @@ def test_cover_and_shares(
             assert all(part >= 0 for part in shares)
             assert sum(shares) <= total
     assert sum(span.verifier_seconds or 0 for span in every) <= 3.0 + 1e-6
-    if plan.plan.divisible:
+    if plan.plan.piece is None:
         largest = max(1, min(SHARD_SAMPLES, 2000 // steps))
         assert all(sum(span.count for span in shard) <= largest for shard in packed)
     else:

@@ -44,7 +44,7 @@ def outcome(claim: Claim, passed: bool = True) -> Results:
     out = Results(evaluations=7, verifier_calls=3, verifier_seconds=0.5)
     for span in claim.spans:
         samples = range(span.first, span.first + span.count)
-        out.candidates += [(claim.job, span.item, s, f"{s}", "1", None, 1) for s in samples]
+        out.candidates += [(claim.job, span.item, s, f"{s}", "1", None, 1, None) for s in samples]
         out.scores.setdefault("toy/linear", []).extend(
             (span.item, s, float(s), passed, None, None, 1.0) for s in samples
         )

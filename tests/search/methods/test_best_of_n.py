@@ -202,9 +202,9 @@ def test_ranges_of_samples_are_searches_of_their_own(cut: int) -> None:
 
 
 def test_only_stopping_early_needs_the_samples_before() -> None:
-    assert BestOfN(select="verifier").divisible
-    assert BestOfN(select="majority").divisible
-    assert not BestOfN(select="first_pass").divisible
+    assert BestOfN(select="verifier").piece is None
+    assert BestOfN(select="majority").piece is None
+    assert BestOfN(n=7, select="first_pass").piece == 7
     assert BestOfN(n=7).samples == 7
     for wrong in ({"n": 0}, {"n": 1_000_001}, {"n": 1.5}, {"select": "best"}, {"m": 1}):
         with pytest.raises(ValidationError):
