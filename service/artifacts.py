@@ -1,10 +1,12 @@
 """Content-addressed bytes through fsspec: named by their SHA-256, written once, never changed."""
 
+import contextlib
 import hashlib
 import io
 import json
 import os
 import re
+import time
 import uuid
 from typing import Any, NamedTuple
 
@@ -83,6 +85,31 @@ class Artifacts:
             if self._fs.exists(path):
                 return self._fs.cat_file(path), media
         return None
+
+    def keep(self, name: str, data: bytes) -> None:
+        """Store a checkpoint, in place of an older one of that name; all or nothing. Raises OSError."""
+        path = f"{self._root}/checkpoints/{name}"
+        _write(path, data) if self._local else self._fs.pipe_file(path, data)
+
+    def kept(self, name: str) -> bytes | None:
+        """The checkpoint of that name."""
+        try:
+            return self._fs.cat_file(f"{self._root}/checkpoints/{name}")
+        except FileNotFoundError:
+            return None
+
+    def drop(self, name: str) -> None:
+        """Forget a checkpoint, and what a killed worker left of one."""
+        for path in self._fs.glob(f"{self._root}/checkpoints/{name}*"):
+            with contextlib.suppress(FileNotFoundError):
+                self._fs.rm_file(path)
+
+    def sweep(self, older: float) -> None:
+        """Forget checkpoints that have lain for `older` seconds: those of shards that failed or were cancelled."""
+        for path in self._fs.glob(f"{self._root}/checkpoints/*"):
+            with contextlib.suppress(FileNotFoundError, NotImplementedError):
+                if self._fs.modified(path).timestamp() < time.time() - older:
+                    self._fs.rm_file(path)
 
 
 def _write(path: str, data: bytes) -> None:

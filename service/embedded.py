@@ -189,6 +189,7 @@ class Stack:
             "WINNOW_DATABASE_URL": self.settings.database,
             "WINNOW_ARTIFACTS_URL": self.settings.artifacts,
             "WINNOW_LEASE_SECONDS": str(self.settings.lease_seconds),
+            "WINNOW_CHECKPOINT_SECONDS": str(self.settings.checkpoint_seconds),
             "WINNOW_LANES": str(lanes),
             "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads)),
         }

@@ -3,21 +3,23 @@
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import cast
 
 import numpy as np
 
 from search.engine import Engine, Shared
-from search.metering import Budget, Metered
-from search.population import log_mean_exp
+from search.metering import Budget, Metered, Spent
+from search.population import Population, log_mean_exp
 from search.ports import Generator, Score, Task, Verdicts, Weighted
 from search.run import Outcome, run
 from search.scoring import Judge
 from service import catalog
 from service.artifacts import Artifacts, Encoded, encode
 from service.catalog import Prepared
+from service.checkpoints import Checkpoints, State
 from service.spec import Span
 from service.store.shards import Claim, Results
 
@@ -60,9 +62,15 @@ class Finding:
 
 
 async def search(
-    bench: Bench, engine: Engine, span: Span, deadline: float, stopped: Callable[[], str | None]
+    bench: Bench,
+    engine: Engine,
+    span: Span,
+    deadline: float,
+    stopped: Callable[[], str | None],
+    before: State | None = None,
+    seen: Callable[[Population, Spent], None] = lambda state, spent: None,
 ) -> Finding:
-    """Run the job's method on one span, then the graders on what it found."""
+    """Run the job's method on one span, from the state `before`, then the graders on what it found."""
     spec = bench.prepared.spec
     plan = bench.prepared.plan
     task = Task(spec.items[span.item], spec.seed, span.first, span.count)
@@ -82,7 +90,11 @@ async def search(
         deadline,
     )
     method = bench.prepared.method
-    outcome = await run(method.plugin.factory(task, tools, method.config), tools, stopped)
+    resume: dict[str, Population] = {}
+    if before is not None:
+        resume["resume"], tools.spent = before
+    states = method.plugin.factory(task, tools, method.config, **resume)
+    outcome = await run(states, tools, stopped, lambda state: seen(state, tools.spent))
     if outcome.error:
         log.error("item %d failed", span.item, exc_info=outcome.error)
     error = catalog.reason(outcome.error) if outcome.error else None
@@ -104,9 +116,20 @@ async def execute(
     engine: Engine,
     deadline: float = float("inf"),
     stopped: Callable[[], str | None] = lambda: None,
+    checkpoints: Checkpoints | None = None,
 ) -> list[Finding]:
-    """All searches of a shard, at once."""
-    return await asyncio.gather(*(search(bench, engine, span, deadline, stopped) for span in claim.spans))
+    """All searches of a shard, at once, each from its checkpoint if it has one."""
+    if checkpoints is None:
+        return await asyncio.gather(*(search(bench, engine, span, deadline, stopped) for span in claim.spans))
+    before = (
+        await asyncio.to_thread(lambda: [checkpoints.load(span) for span in claim.spans]) if checkpoints.stored else []
+    )
+
+    def one(index: int, span: Span) -> Awaitable[Finding]:
+        state = before[index] if before else None
+        return search(bench, engine, span, deadline, stopped, state, partial(checkpoints.see, index))
+
+    return await asyncio.gather(*(one(index, span) for index, span in enumerate(claim.spans)))
 
 
 def written(claim: Claim, prepared: Prepared, found: Sequence[Finding], artifacts: Artifacts) -> Results:

@@ -24,6 +24,9 @@ class Settings(BaseSettings):
         default=None, description="fsspec URL for answers' bytes; data folder when unset."
     )
     lease_seconds: float = Field(default=60.0, gt=0, description="A worker silent for longer loses its shards.")
+    checkpoint_seconds: float = Field(
+        default=10.0, ge=0, description="A shard's searches are saved no more often than this, to go on elsewhere."
+    )
     lanes: int | None = Field(
         default=None, ge=1, description="Calls at once on a worker's device; 1 GPU, or all cores."
     )

@@ -21,6 +21,7 @@ from search.batching import Filled
 from search.engine import Engine
 from service import catalog
 from service.artifacts import Artifacts
+from service.checkpoints import Checkpoints
 from service.execute import Bench, Finding, execute, written
 from service.intake import Intake
 from service.queue import Broker, Delivery
@@ -64,6 +65,7 @@ class Held:
     claim: shards.Claim
     rows: int
     task: asyncio.Task[None] | None = None
+    checkpoints: Checkpoints | None = None
 
 
 @dataclass
@@ -75,6 +77,7 @@ class Worker:
     artifacts: Artifacts
     models: Sequence[str] = ()
     name: str = field(default_factory=new_name)
+    checkpoint_seconds: float = 10.0
     engine: Engine = field(default_factory=Engine)
     held: dict[Delivery, Held] = field(default_factory=dict[Delivery, Held])
     suspects: list[Delivery] = field(default_factory=list[Delivery])  # not yet claimed
@@ -94,6 +97,8 @@ class Worker:
         keeper = threading.Thread(target=self._keep_leases, name="leases", daemon=True)
         keeper.start()
         watch = asyncio.create_task(self._watch_cancelled())
+        with contextlib.suppress(OSError):
+            await asyncio.to_thread(self.artifacts.sweep, 86_400)
         try:
             await self._pull_until_stopped()
         finally:
@@ -155,8 +160,11 @@ class Worker:
         claim = held.claim
         try:
             job = await self._job(claim)
-            found = await execute(claim, job.bench, self.engine, job.deadline, lambda: job.stopped)
+            kept = held.checkpoints = Checkpoints(self.artifacts, claim, job.bench.prepared, self.checkpoint_seconds)
+            found = await execute(claim, job.bench, self.engine, job.deadline, lambda: job.stopped, kept)
             await asyncio.to_thread(self._commit, claim, job, found)
+            if kept.stored:
+                await asyncio.to_thread(kept.drop)
         except asyncio.CancelledError:
             raise
         except Unloadable as error:
@@ -226,6 +234,8 @@ class Worker:
         for held in list(self.held.values()):
             if held.task:
                 held.task.cancel()
+            if held.checkpoints:
+                await asyncio.to_thread(held.checkpoints.save)
             await self._hand_back(held)
             await self._let_go(held)
         if self.suspects:
@@ -276,7 +286,8 @@ def main(settings: Settings, models: Sequence[str], name: str | None = None) -> 
     assert settings.redis_url is not None
     store = Store(settings.database, durable=False)  # a lost commit is computed again
     broker = Broker(settings.redis_url, settings.lease_seconds)
-    worker = Worker(store, broker, Artifacts(settings.artifacts), models, name or new_name(), Engine(lanes))
+    artifacts, seconds = Artifacts(settings.artifacts), settings.checkpoint_seconds
+    worker = Worker(store, broker, artifacts, models, name or new_name(), seconds, Engine(lanes))
     try:
         asyncio.run(worker.run())
     finally:
