@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from service.cli_compare import compare
+
 if TYPE_CHECKING:
     from service.client import Client
     from service.settings import Settings
@@ -244,6 +246,9 @@ def demo(
         demonstrate(alone(settings(data_dir=data_dir)), out, host, port, until_stopped if keep else None)
     except (Unusable, Refused) as error:
         stop(error)
+
+
+app.command()(compare)
 
 
 class connected:  # noqa: N801 - reads as a verb

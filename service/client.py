@@ -4,7 +4,7 @@ Every call is described once, as a `Call`: method, path and how to read the answ
 """
 
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Self, TypeVar
 
@@ -12,7 +12,7 @@ import httpx
 from pydantic import BaseModel
 
 from service.spec import JobSpec
-from service.views import Candidates, CandidateView, CurveView, Items, ItemView, Jobs, JobView, Plugins
+from service.views import Candidates, CandidateView, Comparison, CurveView, Items, ItemView, Jobs, JobView, Plugins
 
 T = TypeVar("T", bound=BaseModel)
 Body = JobSpec | Mapping[str, Any]
@@ -87,6 +87,12 @@ def curve(name: str, judge: str | None = None, level: float = 0.95) -> Call[Curv
     return Call("GET", f"/v1/jobs/{name}/curve", CurveView, {"level": level} | ({"judge": judge} if judge else {}))
 
 
+def compare(names: Sequence[str], judge: str | None = None, level: float = 0.95) -> Call[Comparison]:
+    """GET /v1/compare."""
+    params = {"jobs": ",".join(names), "level": level} | ({"judge": judge} if judge else {})
+    return Call("GET", "/v1/compare", Comparison, params)
+
+
 def plugins(kind: str) -> Call[Plugins]:
     """GET /v1/models, /v1/verifiers or /v1/methods."""
     return Call("GET", f"/v1/{kind}", Plugins)
@@ -124,6 +130,10 @@ class Client:
     def curve(self, name: str, judge: str | None = None) -> CurveView:
         """Its curve."""
         return self.send(curve(name, judge))
+
+    def compare(self, names: Sequence[str], judge: str | None = None, level: float = 0.95) -> Comparison:
+        """Jobs on the same items, side by side."""
+        return self.send(compare(names, judge, level))
 
     def watch(self, name: str, every: float = 0.2) -> Iterator[JobView]:
         """The job, again and again, until it has ended."""

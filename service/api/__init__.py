@@ -10,7 +10,7 @@ from importlib.metadata import version
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
-from service.api import catalog, errors, jobs
+from service.api import catalog, compare, errors, jobs
 from service.api.guard import BodyLimit
 from service.api.metrics import Fleet
 from service.api.waiting import Endings
@@ -48,4 +48,5 @@ def create_app(store: Store, broker: Broker, artifacts: Artifacts, settings: Set
     errors.install(app)
     app.include_router(jobs.router)
     app.include_router(catalog.router)
+    app.include_router(compare.router)
     return app
