@@ -14,6 +14,7 @@ GENERATORS = Registry(
         "digits": "generators.digits:digits",
         "digits-early": "generators.digits:digits_early",
         "digits-unconditional": "generators.digits:digits_unconditional",
+        "terrain": "generators.terrain:terrain",
     },
     ModelConfig,
 )

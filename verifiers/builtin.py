@@ -17,6 +17,9 @@ VERIFIERS = Registry(
         "digit_classifier": "verifiers.digits:digit_classifier",
         "digit_classifier_b": "verifiers.digits:digit_classifier_b",
         "ccexam": "verifiers.digits:ccexam",
+        "terrain/slope": "verifiers.terrain:slope",
+        "terrain/range": "verifiers.terrain:height_range",
+        "terrain/route": "verifiers.terrain:route",
     },
 )
 """Every built-in verifier; plug-ins of other distributions join by the entry-point group `winnow.verifiers`."""
