@@ -5,20 +5,15 @@ examine(my_generator, [Item(prompt="...")], offers={"preview"})
 """
 
 import io
-import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
+from generators.comparing import Failed, alike, arrays, close, is_image, is_json, same
 from search import keys
-from search.ports import Generator, Item, Rows
-
-
-class Failed(AssertionError):
-    """What the generator does, and what it should do."""
+from search.ports import Generator, Item, Neighbouring, Renoising, Rows
 
 
 def examine(
@@ -50,6 +45,10 @@ def examine(
         exam.previews()
     if "stochastic_step" in offers:
         exam.forks()
+    if "renoise" in offers:
+        exam.goes_back()
+    if "neighbours" in offers:
+        exam.has_neighbours()
     if company is not None:
         exam.joins(company)
 
@@ -66,9 +65,9 @@ class _Exam:
 
     def step(self, rows: Rows) -> Rows:
         """One step, on condition that it leaves its argument alone and moves every row by one."""
-        before = _arrays(rows)
+        before = arrays(rows)
         moved = self.generator.advance(rows)
-        if not _same(before, _arrays(rows), 0.0):
+        if not same(before, arrays(rows), 0.0):
             raise Failed("advance changed the rows that it was given; it should return new ones")
         if len(moved) != len(rows) or not np.array_equal(moved.step, rows.step + 1):
             raise Failed("advance should return the same rows, in order, each with `step` one higher")
@@ -88,7 +87,7 @@ class _Exam:
 
     def starts(self) -> None:
         rows, n = self.start(), len(self.items)
-        for name, array in _arrays(rows).items():
+        for name, array in arrays(rows).items():
             if len(array) != n:
                 raise Failed(f"start was asked for {n} rows, but {name} has {len(array)}")
             if array.dtype.hasobject:
@@ -110,9 +109,9 @@ class _Exam:
 
     def is_named_by_keys(self) -> None:
         one, again, other = (self.run(self.start(seed)) for seed in (0, 0, 1))
-        if not _same(_arrays(one), _arrays(again), self.tolerance):
+        if not same(arrays(one), arrays(again), self.tolerance):
             raise Failed("the same keys gave other rows the second time; noise should come from a row's key and step")
-        if _same(one.columns, other.columns, self.tolerance):
+        if same(one.columns, other.columns, self.tolerance):
             raise Failed("other keys gave the same rows; noise should come from a row's key")
 
     def keeps_rows_apart(self) -> None:
@@ -125,7 +124,7 @@ class _Exam:
             "in reverse order": self.run(rows[::-1])[::-1],
             "beside rows at another step": self.run(mixed),
         }.items():
-            if not _same(_arrays(together), _arrays(got), self.tolerance):
+            if not same(arrays(together), arrays(got), self.tolerance):
                 raise Failed(f"rows advanced {how} differ from the same rows advanced at once")
 
     def survives_storage(self) -> None:
@@ -135,27 +134,27 @@ class _Exam:
         file.seek(0)
         with np.load(file) as stored:
             again = self.run(replace(rows, columns=dict(stored)))
-        if not _same(_arrays(self.run(rows)), _arrays(again), self.tolerance):
+        if not same(arrays(self.run(rows)), arrays(again), self.tolerance):
             raise Failed("rows that were stored half way and read back ended elsewhere")
 
     def answers(self) -> None:
         rows = self.run(self.start())
-        before, values = _arrays(rows), self.generator.finish(rows)
-        if not _same(before, _arrays(rows), 0.0):
+        before, values = arrays(rows), self.generator.finish(rows)
+        if not same(before, arrays(rows), 0.0):
             raise Failed("finish changed the rows that it was given")
         self.check("finish", values)
 
     def previews(self) -> None:
         rows = self.start()
         while True:
-            before, values = _arrays(rows), self.generator.preview(rows)
-            if not _same(before, _arrays(rows), 0.0):
+            before, values = arrays(rows), self.generator.preview(rows)
+            if not same(before, arrays(rows), 0.0):
                 raise Failed("preview changed the rows that it was given")
             self.check("preview", values)
             if rows.done.all():
                 break
             rows = self.run(rows, 1)
-        if not all(map(self.close, values, self.generator.finish(rows))):
+        if not all(close(*pair, self.tolerance) for pair in zip(values, self.generator.finish(rows), strict=True)):
             raise Failed("the preview of a done row should be its answer")
 
     def forks(self) -> None:
@@ -164,9 +163,69 @@ class _Exam:
             parent = np.flatnonzero(~parents.done)[:1]
             children = self.run(parents.fork(np.repeat(parent, len(self.items))))
             first = children[np.zeros(len(children), np.int64)]
-            if not _same(children.columns, first.columns, self.tolerance):
+            if not same(children.columns, first.columns, self.tolerance):
                 return
         raise Failed("children of one row all had the same future, so no step is stochastic")
+
+    def goes_back(self) -> None:
+        generator, n = cast(Renoising, self.generator), len(self.items)
+        for at in {1, self.generator.steps // 2 + 1, self.generator.steps}:
+            rows = self.run(self.start(), at)
+            rows = rows[rows.step == at]
+            if not len(rows):
+                return
+            children, step = rows.fork(np.arange(len(rows))), (at - 1) // 2
+            before, back = arrays(children), generator.renoise(children, step)
+            if not same(before, arrays(children), 0.0):
+                raise Failed("renoise changed the rows that it was given")
+            expected = before | {"step": np.full(len(rows), step), "done": np.zeros(len(rows), bool)}
+            if not alike(expected, got := arrays(back)) or any(
+                not np.array_equal(expected[name], got[name]) for name in ("keys", "step", "done", "spent")
+            ):
+                raise Failed(f"renoise should return the same rows, keys and spent, all at step {step} and not done")
+            apart = Rows.join([generator.renoise(children[i : i + 1], step) for i in range(len(rows))])
+            if not same(got, arrays(apart), self.tolerance):
+                raise Failed("rows renoised one by one differ from the same rows renoised at once")
+            if not self.run(back, self.generator.steps - step).done.all():
+                raise Failed(f"rows renoised to step {step} are not done {self.generator.steps - step} steps later")
+        self.is_pure(generator.renoise(self.run(self.start()).fork(np.arange(n * 64) % n), 0))
+
+    def is_pure(self, back: Rows) -> None:
+        """Rows renoised to step 0 have mean and variance of a start: 6 standard errors, and 1 % for what is left."""
+        many = replace(self, items=[self.items[0]] * 512)
+        for name in self.noise():
+            x, y = (np.ravel(rows.columns[name]).astype(float) for rows in (many.start(), back))
+            for what, ours, theirs in (("mean", x, y), ("variance", (x - x.mean()) ** 2, (y - y.mean()) ** 2)):
+                error = np.hypot(ours.std() / np.sqrt(len(ours)), theirs.std() / np.sqrt(len(theirs)))
+                if abs(ours.mean() - theirs.mean()) > 6 * error + 0.01 * x.var():
+                    numbers = f"{theirs.mean():.3g}, not {ours.mean():.3g}"
+                    raise Failed(f"rows renoised to step 0 should be noise like a start: {what} of {name!r} {numbers}")
+
+    def has_neighbours(self) -> None:
+        generator, pivots, cosine = cast(Neighbouring, self.generator), self.start(), 0.8
+        named = keys.fork(pivots.keys, np.arange(len(pivots)))
+        before, near = arrays(pivots), generator.neighbours(pivots, named, cosine)
+        if not same(before, arrays(pivots), 0.0):
+            raise Failed("neighbours changed the pivots that it was given")
+        if not alike(before, arrays(near)) or near.step.any() or near.done.any() or near.spent.any():
+            raise Failed("neighbours should return rows like those of start: at step 0, not done, nothing spent")
+        if not np.array_equal(near.keys, named):
+            raise Failed("neighbours should return one row for each key that it was given, with that key")
+        for name in self.noise():
+            p, q = (rows.columns[name].reshape(len(named), -1).astype(float) for rows in (pivots, near))
+            lengths = np.linalg.norm(p, axis=1), np.linalg.norm(q, axis=1)
+            found = (p * q).sum(1) / (lengths[0] * lengths[1])
+            if p.shape[1] > 1 and not (np.allclose(*lengths, rtol=1e-4) and np.allclose(found, cosine, atol=1e-4)):
+                raise Failed(f"neighbours at cosine {cosine} should be as long as their pivots; cosines are {found}")
+        again = generator.neighbours(pivots, keys.fork(named, np.arange(len(named))), cosine)
+        if same(near.columns, again.columns, self.tolerance):
+            raise Failed("other keys gave the same neighbours")
+        self.check("finish", self.generator.finish(self.run(near)))
+
+    def noise(self) -> list[str]:
+        """The columns of a start that are noise: floats that another key changes."""
+        one, other = self.start(0).columns, self.start(1).columns
+        return [name for name in one if one[name].dtype.kind == "f" and not np.array_equal(one[name], other[name])]
 
     def joins(self, company: Generator) -> None:
         if company.batch_key != self.generator.batch_key:
@@ -176,52 +235,12 @@ class _Exam:
         for exam in (self, other):
             both = exam.step(Rows.join([ours, theirs]))
             for alone, among in ((self.step(ours), both[:n]), (other.step(theirs), both[n:])):
-                if not _same(_arrays(alone), _arrays(among), self.tolerance):
+                if not same(arrays(alone), arrays(among), self.tolerance):
                     raise Failed("rows of two generators with one batch key differ when they share a call")
 
     def check(self, verb: str, values: list[Any]) -> None:
         if len(values) != len(self.items):
             raise Failed(f"{verb} returned {len(values)} values for {len(self.items)} rows")
         for value in values:
-            if not (_is_image(value) if isinstance(value, np.ndarray) else _is_json(value)):
+            if not (is_image(value) if isinstance(value, np.ndarray) else is_json(value)):
                 raise Failed(f"{verb} returned {value!r:.100}; expected a JSON value, or an image as uint8 [h, w(, 3)]")
-
-    def close(self, one: Any, other: Any) -> bool:
-        """Equal answers: numbers but for rounding (a preview may take another formula), pixels but for one level."""
-        if isinstance(one, np.ndarray):
-            mine = cast(NDArray[Any], one)
-            return mine.shape == other.shape and bool((np.abs(mine.astype(int) - other) <= 1).all())
-        if isinstance(one, float):
-            return math.isclose(one, other, rel_tol=1e-9, abs_tol=max(1e-9, self.tolerance))
-        return one == other
-
-
-def _arrays(rows: Rows) -> dict[str, Any]:
-    """Copies of all arrays of a block, by name."""
-    own = {f.name: np.array(getattr(rows, f.name)) for f in fields(rows) if f.name != "columns"}
-    return own | {f"column {name!r}": np.array(column) for name, column in rows.columns.items()}
-
-
-def _same(one: Any, other: Any, tolerance: float) -> bool:
-    """Whether two mappings of arrays agree: bit for bit at tolerance 0."""
-    if set(one) != set(other):
-        return False
-    for name, a in one.items():
-        b = other[name]
-        if a.dtype != b.dtype or a.shape != b.shape:
-            return False
-        if not (np.array_equal(a, b) or (tolerance and np.allclose(a, b, rtol=tolerance, atol=tolerance))):
-            return False
-    return True
-
-
-def _is_json(value: Any) -> bool:
-    if type(value) is list:
-        return all(map(_is_json, cast(list[Any], value)))
-    if type(value) is dict:
-        return all(type(key) is str and _is_json(inner) for key, inner in cast(dict[Any, Any], value).items())
-    return value is None or type(value) in (bool, int, str) or (type(value) is float and math.isfinite(value))
-
-
-def _is_image(value: Any) -> bool:
-    return value.dtype == np.uint8 and (value.ndim == 2 or (value.ndim == 3 and value.shape[2] == 3))

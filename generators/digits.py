@@ -1,13 +1,16 @@
 """Class-conditional diffusion over 28x28 handwritten digits, small enough to run anywhere."""
 
+from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from generators.diffusion import Diffusion, Model, Network
+from generators.denoising import Model, Network
+from generators.diffusion import Diffusion
+from generators.solvers import STOCHASTIC, Solver, evaluations
 from generators.tracing import traced
 from search.plugins import plugin
 from search.ports import Floats, Generator, Item, ModelConfig
@@ -16,20 +19,60 @@ NULL_CLASS = 10
 WEIGHTS = Path(__file__).parent / "weights"
 CLASSES = tuple("0123456789")
 
+OFFERS = ("preview", "stochastic_step", "renoise", "neighbours")
+
 Precision = Literal["float32", "bfloat16"]
 
 
 class Sampler(ModelConfig):
     """How the digits network is sampled."""
 
-    steps: int = Field(10, ge=1, le=1000, description="Denoising steps; each costs one evaluation, two when guided.")
-    eta: float = Field(0.0, ge=0, le=1, description="Noise of each step: 0 deterministic (DDIM), 1 ancestral.")
+    steps: int = Field(
+        10, ge=1, le=1000, description="Noise levels; see `solver` for their evaluations. Guided ones cost double."
+    )
+    eta: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Noise of each step: 0 deterministic (DDIM), 1 ancestral. "
+        "Left out: 1 for methods that need a stochastic step and for the solver `pc`, else 0.",
+    )
+    solver: Solver = Field(
+        "ddim",
+        description="`ddim` and `pc` (predictor-corrector) take eta; the others are deterministic. Evaluations: "
+        "`heun` 2 * steps - 2, `pc` 2 * steps - 1, else one a level.",
+    )
     dtype: Precision = Field("float32", description="Precision of the network's layers; latents stay float32.")
 
     @property
     def evaluations(self) -> int:
-        """One a step."""
-        return self.steps
+        """One at each level; `heun` and `pc` take nearly two."""
+        return evaluations(self.solver, self.steps)
+
+    @property
+    def noise(self) -> float:
+        """Eta; where it is left open, 1 for `pc` and else 0."""
+        return float(self.solver == "pc") if self.eta is None else self.eta
+
+    @property
+    def lacks(self) -> Mapping[str, str]:
+        """A stochastic step, unless something is drawn between two evaluations."""
+        if self.solver not in STOCHASTIC:
+            return {"stochastic_step": f"set solver to one of {', '.join(sorted(STOCHASTIC))}, not {self.solver}"}
+        if self.steps == 1:
+            return {"stochastic_step": "set steps above 1: noise is drawn between two levels"}
+        return {"stochastic_step": "set eta above 0"} if self.eta == 0 else {}
+
+    def suited(self, needs: Collection[str]) -> Self:
+        """With eta 1 where a method needs a stochastic step and eta was left open."""
+        eta = 1.0 if "stochastic_step" in needs and self.solver in STOCHASTIC else self.noise
+        return self.model_copy(update={"eta": eta}) if self.eta is None else self
+
+    @model_validator(mode="after")
+    def _deterministic(self) -> Self:
+        if self.eta and self.solver not in STOCHASTIC:
+            raise ValueError(f"eta must be 0 or left out with solver {self.solver!r}, not {self.eta}")
+        return self
 
 
 class DigitsUnconditional(Sampler):
@@ -43,8 +86,8 @@ class Digits(Sampler):
 
     @property
     def evaluations(self) -> int:
-        """One a step; a guided step takes two."""
-        return self.steps * (1 if self.guidance == 1 else 2)
+        """Those of the solver, each of which is two when guided."""
+        return super().evaluations * (1 if self.guidance == 1 else 2)
 
     def check(self, item: Item) -> None:
         """Raise ValueError unless the prompt is one digit."""
@@ -52,22 +95,28 @@ class Digits(Sampler):
             raise ValueError(f"the prompt must be one digit, {', '.join(CLASSES)}, not {item.prompt[:50]!r}")
 
 
-@plugin(version="1", offers=("preview", "stochastic_step"))
+@plugin(version="2", offers=OFFERS)
 def digits(config: Digits) -> Generator:
     """The fully trained network, asked for the prompt's digit."""
-    return Diffusion(model("digits", config.dtype), _class, config.steps, config.eta, config.guidance)
+    return _sampled("digits", config)
 
 
-@plugin(version="1", offers=("preview", "stochastic_step"))
+@plugin(version="2", offers=OFFERS)
 def digits_early(config: Digits) -> Generator:
     """An early checkpoint of the same training: about one image in four is not the asked digit."""
-    return Diffusion(model("digits-early", config.dtype), _class, config.steps, config.eta, config.guidance)
+    return _sampled("digits-early", config)
 
 
-@plugin(version="1", offers=("preview", "stochastic_step"))
+@plugin(version="2", offers=OFFERS)
 def digits_unconditional(config: DigitsUnconditional) -> Generator:
     """The fully trained network without a class: only a verifier can find the asked digit."""
-    return Diffusion(model("digits", config.dtype), lambda item: NULL_CLASS, config.steps, config.eta)
+    trained = model("digits", config.dtype)
+    return Diffusion(trained, lambda item: NULL_CLASS, config.steps, config.noise, solver=config.solver)
+
+
+def _sampled(weights: str, config: Digits) -> Generator:
+    trained = model(weights, config.dtype)
+    return Diffusion(trained, _class, config.steps, config.noise, config.guidance, config.solver)
 
 
 def _class(item: Item) -> int:

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from generators.diffusion import Network
+from generators.denoising import Network
 
 
 def traced(network: Callable[..., Any], *example: Any) -> Network:

@@ -168,7 +168,8 @@ def _unmet(model: Choice, method: Choice) -> list[dict[str, Any]]:
     assert isinstance(model.config, ModelConfig)
     wanted, name = needs(method), model.plugin.name
     if missing := wanted - model.plugin.facts.offers:
-        would = [name for name in METHODS.names() if METHODS.find(name).facts.needs <= model.plugin.facts.offers]
+        would = [m for m in METHODS.names() if METHODS.find(m).facts.needs <= model.plugin.facts.offers]
+        would = [m for m in would if m != method.plugin.name]
         message = f"{name!r} lacks {listed(sorted(missing))}, which {method.plugin.name!r} needs"
         return [{"loc": ["search", "method"], "msg": f"{message}; methods that would work: {listed(would)}"}]
     return [

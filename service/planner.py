@@ -23,20 +23,22 @@ def share(total: int | None, part: int, parts: int) -> int | None:
 def spans(prepared: Prepared, largest: int) -> Iterator[Span]:
     """Every item's samples in pieces of at most `largest`, with their share of the job's budget.
 
-    Items share a budget evenly; within an item the first samples are paid first, each in full.
+    Items share a budget evenly. Within an item the first samples of repeated sampling are paid first, each in full;
+    what a sample of another method costs depends on the model's steps, so there all samples share evenly.
     """
     budget: Budget = prepared.spec.budget
     items, n = len(prepared.spec.items), prepared.plan.samples
     piece = prepared.plan.piece
-    size = min(n, largest) if piece is None else piece
+    size = max(1, min(n, int(largest * n / prepared.plan.trajectories))) if piece is None else piece
+    plain = prepared.plan.trajectories == n and prepared.plan.verdicts(2) == 1
     prices = {"evaluations": prepared.price, "previews": 0, "verifier_calls": len(prepared.of("verifier"))}
 
     def cut(currency: str, item: int, first: int, count: int) -> int | None:
         mine = share(getattr(budget, currency), item, items)
         if mine is None:
             return None
-        if piece is not None:
-            return share(mine, first // piece, n // piece)
+        if not plain or piece is not None:
+            return mine * (first + count) // n - mine * first // n
         return max(0, min(mine - first * prices[currency], count * prices[currency]))
 
     for item in range(items):
@@ -55,8 +57,8 @@ def shards(prepared: Prepared) -> list[list[Span]]:
     """Spans packed into shards. Raises Invalid for a job of too many."""
     largest = max(1, min(SHARD_SAMPLES, SHARD_EVALUATIONS // max(1, prepared.price)))
     items, n = len(prepared.spec.items), prepared.plan.samples
-    pieces = items * -(-n // (prepared.plan.piece or largest))
     each = prepared.plan.trajectories / n  # of one sample
+    pieces = items * -(-n // (prepared.plan.piece or max(1, int(largest / each))))
     if pieces > MOST_SPANS:
         message = f"{items} items of {n} samples make {pieces} pieces of work; a job has at most {MOST_SPANS}"
         raise Invalid([{"loc": ["search"], "msg": f"{message}. Ask for fewer samples, or submit several jobs"}])

@@ -12,6 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from generators.builtin import GENERATORS
+from generators.gaussian_mixture import Mixture
 from search import keys
 from search.ports import Generator, Item, Rows
 
@@ -84,6 +85,47 @@ def test_mixture_preview_is_the_posterior_mean() -> None:
     error = np.array(generator.finish(rows)) - preview
     for test in (np.ones(N), x, np.sin(3 * x), x > 0):
         assert abs(z(error * test, 0.0)) < 4
+
+
+@pytest.mark.parametrize(("at", "back"), [(1, 0), (4, 2), (6, 1), (6, 5), (3, 3)])
+def test_mixture_renoised_has_the_marginals_of_the_earlier_step(at: int, back: int) -> None:
+    """Moments as above, E[x' x] = (a'/a) E[x^2], and from there on the exact law again."""
+    generator = build("toy/gaussian_mixture", **G2, steps=6)
+    assert isinstance(generator, Mixture)
+    rows = begin(generator)
+    for _ in range(at):
+        rows = generator.advance(rows)
+    children = rows.fork(np.arange(N))
+    renoised = generator.renoise(children, back)
+    assert (renoised.step == back).all()
+    assert not renoised.done.any()
+    np.testing.assert_array_equal(renoised.keys, children.keys)
+    a, before = np.sin(np.pi * back / 12), np.sin(np.pi * at / 12)
+    old, x = rows.columns["x"], renoised.columns["x"]
+    assert abs(z(x, -0.6 * a)) < 4
+    assert abs(z((x + 0.6 * a) ** 2, a**2 * 2.14 + 1 - a**2)) < 4
+    assert abs(z(x * old - a / before * old**2, 0.0)) < 4 if at > back else (x == old).all()
+    while not renoised.done.all():
+        renoised = generator.advance(renoised)
+    answers = np.array(generator.finish(renoised))
+    assert abs(z(answers, -0.6)) < 4
+    assert abs(z(np.exp(answers), np.exp(0.530930))) < 4
+
+
+def test_mixture_renoised_from_pure_noise_depends_on_no_level() -> None:
+    """Rows at different steps go back together, each as if alone; at step 0 what was is forgotten."""
+    generator = build("toy/gaussian_mixture", **G2, steps=5)
+    assert isinstance(generator, Mixture)
+    rows = begin(generator, 6)
+    rows = rows.updated(np.arange(3), generator.advance(generator.advance(rows[:3]))).fork(np.arange(6))
+    rows = rows.updated(np.arange(2), generator.advance(rows[:2]))
+    together = generator.renoise(rows, 0).columns["x"]
+    alone = np.concatenate([generator.renoise(rows[i : i + 1], 0).columns["x"] for i in range(6)])
+    np.testing.assert_array_equal(together, alone)
+    with pytest.raises(ValueError, match="rows at step 0 can be renoised to steps 0 to 0, not 1"):
+        generator.renoise(rows, 1)
+    with pytest.raises(ValueError, match="steps 0 to 2, not -1"):
+        generator.renoise(rows[2:3], -1)
 
 
 @pytest.mark.parametrize(("length", "q"), [(1, 0.3), (3, 0.3), (5, 0.8)])
@@ -163,6 +205,9 @@ def test_best_of_sixteen_repeats_no_noise() -> None:
             "means must lie between -1e.06 and 1e.06, not 1000000000",
         ),
         ("toy/gaussian_mixture", {**G2, "steps": 0}, "greater than or equal to 1"),
+        ("toy/gaussian_mixture", {"guide": {**G2, "weights": [0.7, 0.2]}}, "weights must sum to 1, not 0.9"),
+        ("toy/gaussian_mixture", {"guide": {**G2, "steps": 3}}, "Extra inputs are not permitted"),
+        ("toy/gaussian_mixture", {"guide": {"weights": [1.0]}}, "Field required"),
         ("toy/bits", {"q": 1.5}, "less than or equal to 1"),
         ("toy/markov", {"initial": [0.5, 0.6, -0.1]}, "initial must not be negative, but has -0.1"),
         ("toy/markov", {"initial": [1.0]}, "one row for each of 1 symbols, not 3"),

@@ -33,6 +33,9 @@ SAMPLES = {
     "digit_classifier": ({}, "1", pictures()),
     "digit_classifier_b": ({}, 1, pictures()),
     "ccexam": ({}, "1", pictures()),
+    "terrain/slope": ({"target": 0.2}, None, pictures()),
+    "terrain/range": ({"target": 1.0}, None, pictures()),
+    "terrain/route": ({}, None, pictures()),
 }
 
 

@@ -1,0 +1,81 @@
+"""From the level of the last evaluation to that of the next: each row by its own solver, all rows in one block."""
+
+from typing import Any
+
+import numpy as np
+
+from generators import noise, solvers
+from generators.denoising import Levels, Model, step
+from generators.solvers import SOLVERS
+from search.ports import Bools, Ints, Rows
+
+
+def levels(model: Model, rows: Rows, at: Ints | None = None) -> Levels:
+    """The levels at which rows are evaluated by the advance from the steps `at` (their own when left out)."""
+    number = solvers.level(rows.columns["solver"], rows.step if at is None else at)
+    return model.levels(rows.columns["levels"], number)
+
+
+def moved(model: Model, rows: Rows) -> tuple[Any, dict[str, Any]]:
+    """x at the level of the next evaluation, on the device, and the columns of memory that changed."""
+    of, moving = rows.columns["solver"], ~rows.columns["fresh"]
+    correct = solvers.having(frozenset({"pc"}), of) & (rows.step % 2 == 0)  # from an odd evaluation
+    solve = solvers.having(solvers.REMEMBERING, of)
+    moves = ((_stepped, ~(correct | solve)), (_corrected, correct), (_solved, solve))
+    x, memory = None, dict[str, Any]()
+    for move, who in moves:
+        if (who & moving).all():
+            return move(model, rows)
+        if (who & moving).any():
+            x = model.tensor(rows.columns["x"]) if x is None else x
+            some = np.flatnonzero(who & moving)
+            x[model.tensor(some)], changed = move(model, rows[some])
+            for name, column in changed.items():
+                memory[name] = rows.columns[name].copy()
+                memory[name][some] = column
+    return model.tensor(rows.columns["x"]) if x is None else x, memory
+
+
+def _stepped(model: Model, rows: Rows) -> tuple[Any, dict[str, Any]]:
+    """The step of DDIM's family."""
+    before, after, eta = levels(model, rows, rows.step - 1), levels(model, rows), rows.columns["eta"]
+    x, x0hat = (model.tensor(rows.columns[name]) for name in ("x", "x0"))
+    a, s, a_next, s_next = map(model.per_row, (before.a, before.s, after.a, after.s))
+    xi = _noise(model, rows, eta > 0)
+    return step(x0hat, (x - a * x0hat) / s, a, s, a_next, s_next, model.per_row(eta), xi), {}
+
+
+def _corrected(model: Model, rows: Rows) -> tuple[Any, dict[str, Any]]:
+    """The corrector of Song et al. 2021 at the level where the rows are."""
+    at, a, s = levels(model, rows)
+    alpha = model.signal[at] / np.append(model.signal, 1.0)[at - 1]
+    x, x0hat = (model.tensor(rows.columns[name]) for name in ("x", "x0"))
+    z = _noise(model, rows, np.ones(len(rows), bool))
+    return solvers.langevin(x, x0hat, model.per_row(a), model.per_row(s), model.per_row(alpha), z), {}
+
+
+def _solved(model: Model, rows: Rows) -> tuple[Any, dict[str, Any]]:
+    """The steps of diffusers, one for the rows at each place of each solver."""
+    columns = rows.columns
+    x, x0hat, memory = (model.tensor(columns[name]) for name in ("x", "x0", "memory"))
+    known = columns["known"].copy()
+    places = np.stack([columns["solver"], columns["levels"], rows.step - 1, known], 1)
+    which, group = np.unique(places, axis=0, return_inverse=True)
+    for i, (of, among, at, count) in enumerate(which.tolist()):
+        here = np.flatnonzero(group.reshape(-1) == i)
+        some = model.tensor(here)
+        past = solvers.Past(count, memory[some])
+        x[some], past = solvers.stepped(SOLVERS[of], model.signal, among, at, x[some], x0hat[some], past)
+        known[here], memory[some] = past
+    return x, {"known": known, "memory": memory.cpu().numpy()}
+
+
+def _noise(model: Model, rows: Rows, stochastic: Bools) -> Any:
+    """The normals, named by the last step, of the rows marked, 0 elsewhere: [n, *shape], or the number 0."""
+    if not stochastic.any():
+        return 0.0
+    drawn = noise.normals(rows.keys[stochastic], rows.step[stochastic] - 1, model.size, model.device())
+    if not stochastic.all():
+        some, drawn = drawn, drawn.new_zeros(len(rows), model.size)
+        drawn[model.tensor(stochastic)] = some
+    return drawn.reshape(len(rows), *model.shape)
