@@ -261,6 +261,19 @@ class Verdicts:
         values = [[np.nan if score[0] is None else score[0] for score in scores] for scores in self.scores.values()]
         return np.mean(np.array(values, np.float64), axis=0)
 
+    @property
+    def standing(self) -> Floats:
+        """What ranks answers: with several judges minus the mean rank, as of a verifier ensemble (Ma et al. 2025).
+
+        float64 [n], higher is better, nan where a judge has not scored. With one judge, its value.
+        """
+        if len(self.scores) < 2:
+            return self.rewards
+        table = [[np.nan if score[0] is None else score[0] for score in scores] for scores in self.scores.values()]
+        values = np.array(table, np.float64)
+        ranks = [[np.nansum(column > x) + 0.5 * np.nansum(column == x) for x in column] for column in values]
+        return np.where(np.isnan(values).any(0), np.nan, -np.mean(np.array(ranks, np.float64), axis=0))
+
     def __getitem__(self, index: NDArray[Any]) -> "Verdicts":
         """The verdicts at these places, in this order; seconds are those of all."""
         places: list[int] = index.tolist()

@@ -142,8 +142,8 @@ async def zero_order(
         yield population
         if (n := len(population)) >= task.count:
             return
-        rewards = population.verdicts.rewards[population.verdict]
-        pivot = int(np.where(np.isnan(rewards), -np.inf, rewards).argmax())  # the earliest of equals: no move
+        standing = population.verdicts.standing[population.verdict]
+        pivot = int(np.where(np.isnan(standing), -np.inf, standing).argmax())  # the earliest of equals: no move
         row = await started(tools, config, path(population, pivot))
         pivots = child(row[np.zeros(config.neighbours, np.int64)], n - 1 + np.arange(config.neighbours))
         near = whole(await tools.neighbours(pivots, config.cosine), config.neighbours)
@@ -193,7 +193,7 @@ async def paths(task: Task, tools: Tools, config: NoiseSearch, resume: Populatio
             population = population.moved(await tools.advance(population.rows))
         elif not ranked:
             everyone = np.arange(len(population))
-            population, values, _ = (await scored(population, everyone, tools)).readable()
+            population, values, _ = (await scored(population, everyone, tools, ranks=True)).readable()
             kept = population[np.argsort(-values, kind="stable")[: task.count]]
             population = planned(kept, now, goal, True)
         else:

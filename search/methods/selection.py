@@ -9,7 +9,7 @@ from search import keys
 from search.metering import BudgetSpent
 from search.methods.feynman_kac import first_reason
 from search.population import NoWeight, Population
-from search.ports import Floats, Ints, Rows, Tools
+from search.ports import Floats, Ints, Rows, Tools, Verdicts
 
 
 def whole(rows: Rows, size: int) -> Rows:
@@ -38,16 +38,23 @@ class Scored(NamedTuple):
         return self
 
 
-async def scored(population: Population, index: Ints, tools: Tools) -> Scored:
-    """Ask for the verdicts of the rows `index`: on previews, and on answers of finished rows that have none yet."""
+async def scored(population: Population, index: Ints, tools: Tools, ranks: bool = False) -> Scored:
+    """Ask for the verdicts of the rows `index`: on previews, and on answers of finished rows that have none yet.
+
+    ranks: the values are standings, which compare previews among themselves and answers among themselves.
+    """
+
+    def values_of(verdicts: Verdicts) -> Floats:
+        return verdicts.standing if ranks else verdicts.rewards
+
     done, values, reason = population.rows.done[index], np.full(len(index), np.nan), "no verifier"
     if not done.all():
         previewed = await tools.preview(population.rows[index[~done]])
-        values[~done], reason = previewed.rewards, first_reason(previewed)
+        values[~done], reason = values_of(previewed), first_reason(previewed)
     if len(ended := index[done & (population.verdict[index] < 0)]):
         population = population.judged(ended, await tools.judge(population.rows[ended]))
     if done.any():
-        values[done] = population.verdicts.rewards[population.verdict[index[done]]]
+        values[done] = values_of(population.verdicts)[population.verdict[index[done]]]
     return Scored(population, np.where(np.isnan(values), -np.inf, values), reason)
 
 
