@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from generators import weighing
 from generators.comparing import Failed, alike, arrays, close, is_image, is_json, same
 from search import keys
 from search.ports import Generator, Item, Neighbouring, Renoising, Rows
@@ -49,6 +50,11 @@ def examine(
         exam.goes_back()
     if "neighbours" in offers:
         exam.has_neighbours()
+    if "log_weights" in offers:
+        target = replace(exam, generator=weighing.aimed(generator, evaluations))
+        for each in (exam, target):
+            weighing.weighs(each.generator, each.start())
+        target.keeps_rows_apart()
     if company is not None:
         exam.joins(company)
 

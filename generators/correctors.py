@@ -46,6 +46,19 @@ def increments(scores: Sequence[Any], exponents: Sequence[Any], h: Any) -> Any:
     return h / 2 * ((total - 1) * own - apart)
 
 
+def opening(clean: Sequence[Any], exponents: Sequence[Any], gained: Any, quieter: Any) -> Any:
+    """What a step from pure noise adds to the log-weights when it draws from the product of the factors, [n].
+
+    There q_i is N(0, I), and next N(a' x0hat_i, s'^2 I): the product is N(a' sum b_i x0hat_i / B, s'^2 I / B). clean:
+    x0hat of each q_i, [n, ...]. gained: a'^2/s'^2 - a^2/s^2, [n]. quieter: log(s / s'), [n]. With d numbers a row it is
+    (B - 1) d log(s / s') - gained / (2 B) sum_{i<j} b_i b_j |x0hat_i - x0hat_j|^2, for B = 1 that of every such step.
+    """
+    total: Any = sum(exponents)
+    pairs = combinations(zip(exponents, clean, strict=True), 2)
+    apart: Any = sum((b * c * _squared(x - y) for (b, x), (c, y) in pairs), 0.0)
+    return (total - 1) * math.prod(clean[0].shape[1:]) * quieter - gained / (2 * total) * apart
+
+
 def euler(x: Any, score: Any, h: Any, xi: Any) -> Any:
     """x one step of the reverse process later (Euler-Maruyama). score: S. h: [n]. xi: standard normals like x."""
     h = _per_row(h, x)

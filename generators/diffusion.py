@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from generators import moves, solvers
+from generators import correctors, moves, solvers
 from generators.denoising import Model, predictions
 from generators.solvers import SOLVERS, Solver
+from generators.targets import Target
 from search.keys import START, Words, normals
-from search.ports import Item, Rows
+from search.ports import Floats, Generator, Item, Rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +24,7 @@ class Diffusion:
     label: an item's class (the model's null for none). levels: noise levels of one row, at most the trained ones.
     eta: noise of each step, 0 to 1; with 0 a row's start decides its answer, so that copies never separate.
     guidance: strength of classifier-free guidance (Ho & Salimans 2022); 1 is none, anything else costs two evaluations.
-    solver: the way between levels; eta belongs to ddim and pc alone.
+    solver: the way between levels; eta belongs to ddim and pc alone. conditional: items have classes.
 
     A row is lazy: `advance` moves x to its next level and then evaluates the network there, so that x0, the clean
     sample that its preview shows, always belongs to its x. `fresh` rows (new or renoised) are evaluated where they are.
@@ -36,6 +37,7 @@ class Diffusion:
     eta: float = 0.0
     guidance: float = 1.0
     solver: Solver = "ddim"
+    conditional: bool = True
 
     @property
     def batch_key(self) -> Hashable:
@@ -130,6 +132,27 @@ class Diffusion:
         x = length * (cosine * u + np.sqrt(1 - cosine**2) * w)
         x = x.astype(np.float32).reshape(-1, *self.model.shape)
         return Rows.fresh(keys, {**pivots.columns, "x": x, "x0": np.zeros_like(x)})
+
+    def toward(self, exponents: tuple[float, ...]) -> Generator:
+        """A process with weights for q_1^b_1 q_2^b_2: q_1 is the law without a class, its guide q_2 that of the class.
+
+        (b,) is the power b of the model as configured: of q_2, or when guided (strength w) of q_1^(1-w) q_2^w. So
+        (1 - w, w) is what guidance w means, with weights. Raises ValueError for what cannot be sampled.
+        """
+        given, w = correctors.checked(exponents), self.guidance
+        if self.solver != "ddim" or self.eta != 1:
+            raise ValueError(f"exponents {list(given)} take solver ddim at eta 1, not {self.solver} at {self.eta:g}")
+        if len(given) == 2 and not self.conditional:
+            raise ValueError(f"exponents {list(given)} need a class, and this model is told none; valid: one exponent")
+        if len(given) == 2 and w != 1:
+            raise ValueError(f"exponents {list(given)} guide already: set guidance to 1, not {w:g}")
+        if len(given) == 1 and w != 1:
+            given = (given[0] * (1 - w), given[0] * w)
+        return Target(self.model, self.label, self.levels, given)
+
+    def log_weights(self, rows: Rows) -> Floats:
+        """0: the model itself is sampled without weights."""
+        return np.zeros(len(rows))
 
     def _evaluate(self, x: Any, level: Any, label: Any, strength: Any) -> Any:
         """The network's output, guided when this generator's rows are: null + w (conditioned - null)."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from generators.denoising import Model, Network
 from generators.diffusion import Diffusion
@@ -19,7 +19,7 @@ NULL_CLASS = 10
 WEIGHTS = Path(__file__).parent / "weights"
 CLASSES = tuple("0123456789")
 
-OFFERS = ("preview", "stochastic_step", "renoise", "neighbours")
+OFFERS = ("preview", "stochastic_step", "renoise", "neighbours", "log_weights")
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -56,16 +56,22 @@ class Sampler(ModelConfig):
 
     @property
     def lacks(self) -> Mapping[str, str]:
-        """A stochastic step, unless something is drawn between two evaluations."""
+        """A stochastic step, unless something is drawn between two evaluations; weights, unless by ancestral steps."""
+        lacks = dict[str, str]()
+        if self.solver != "ddim" or self.noise != 1:
+            lacks["log_weights"] = "leave solver out and set eta to 1"
         if self.solver not in STOCHASTIC:
-            return {"stochastic_step": f"set solver to one of {', '.join(sorted(STOCHASTIC))}, not {self.solver}"}
-        if self.steps == 1:
-            return {"stochastic_step": "set steps above 1: noise is drawn between two levels"}
-        return {"stochastic_step": "set eta above 0"} if self.eta == 0 else {}
+            lacks["stochastic_step"] = f"set solver to one of {', '.join(sorted(STOCHASTIC))}, not {self.solver}"
+        elif self.steps == 1:
+            lacks["stochastic_step"] = "set steps above 1: noise is drawn between two levels"
+        elif self.eta == 0:
+            lacks["stochastic_step"] = "set eta above 0"
+        return lacks
 
     def suited(self, needs: Collection[str]) -> Self:
-        """With eta 1 where a method needs a stochastic step and eta was left open."""
-        eta = 1.0 if "stochastic_step" in needs and self.solver in STOCHASTIC else self.noise
+        """With eta 1 where a method needs a stochastic step or weights and eta was left open."""
+        drawn = self.solver in STOCHASTIC and not {"stochastic_step", "log_weights"}.isdisjoint(needs)
+        eta = 1.0 if drawn else self.noise
         return self.model_copy(update={"eta": eta}) if self.eta is None else self
 
     @model_validator(mode="after")
@@ -83,11 +89,18 @@ class Digits(Sampler):
     """A digit of the class that the prompt names."""
 
     guidance: float = Field(1.0, ge=0, le=20, description="Classifier-free guidance; 1 is none and costs half.")
+    _factors: int = PrivateAttr(1)  # most laws whose product a method may sample: it sets no field, so it is none
 
     @property
     def evaluations(self) -> int:
-        """Those of the solver, each of which is two when guided."""
-        return super().evaluations * (1 if self.guidance == 1 else 2)
+        """Those of the solver, each of which is two when guided or for a method with targets of two factors."""
+        return super().evaluations * (self._factors if self.guidance == 1 else 2)
+
+    def suited(self, needs: Collection[str]) -> Self:
+        """Ready for two factors, with and without the class, where a method needs weights."""
+        suited = super().suited(needs).model_copy()
+        suited._factors = 2 if "log_weights" in needs else 1
+        return suited
 
     def check(self, item: Item) -> None:
         """Raise ValueError unless the prompt is one digit."""
@@ -111,7 +124,9 @@ def digits_early(config: Digits) -> Generator:
 def digits_unconditional(config: DigitsUnconditional) -> Generator:
     """The fully trained network without a class: only a verifier can find the asked digit."""
     trained = model("digits", config.dtype)
-    return Diffusion(trained, lambda item: NULL_CLASS, config.steps, config.noise, solver=config.solver)
+    return Diffusion(
+        trained, lambda item: NULL_CLASS, config.steps, config.noise, solver=config.solver, conditional=False
+    )
 
 
 def _sampled(weights: str, config: Digits) -> Generator:

@@ -12,9 +12,9 @@ import numpy as np
 
 from search.metering import Spent
 from search.population import Population, Split
-from search.ports import Rows, Score, Verdicts
+from search.ports import Rows, Score, Values, Verdicts
 
-TYPES: dict[str, type] = {kind.__name__: kind for kind in (Population, Rows, Verdicts, Score, Split, Spent)}
+TYPES: dict[str, type] = {kind.__name__: kind for kind in (Population, Rows, Verdicts, Score, Values, Split, Spent)}
 
 
 class Unreadable(ValueError):

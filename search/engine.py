@@ -5,14 +5,14 @@ from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from inspect import iscoroutinefunction
-from itertools import pairwise
+from itertools import pairwise, repeat
 from typing import Any, cast
 
 import numpy as np
 
 from search import keys
 from search.batching import Batcher, Filled, OutOfMemory, best_limit, contained
-from search.known import Known
+from search.known import Known, worth
 from search.ports import Answer, Floats, Generator, Item, Neighbouring, Renoising, Rows, Score, Task, Tools, Verdicts
 from search.scoring import Awaited, Judge, Plain, Scored, awaited, shared
 
@@ -71,8 +71,8 @@ class Engine:
 
     async def judge(self, judge: Judge, answers: Sequence[Answer]) -> Scored:
         """One judge's scores of some answers of one item; an answer that it has scored before is not asked again."""
-        if not answers:
-            return Scored([], 0.0)
+        if not answers or not worth(answers):
+            return await self._ask(judge, answers)
         looked, seconds, scores = self.known.look(judge.key, answers), 0.0, dict[Hashable, Score]()
         if looked.missing:
             given = await self._ask(judge, list(looked.missing.values()))
@@ -184,7 +184,7 @@ class Shared(Tools):
 
     async def judged(self, values: Sequence[Any]) -> Verdicts:
         """Every judge's scores of some answers of this task's item."""
-        answers = [Answer(value, self.task.item) for value in values]
+        answers = list(map(Answer, values, repeat(self.task.item)))
         found = await asyncio.gather(*(self.engine.judge(judge, answers) for judge in self.judges))
         pairs = list(zip(self.judges, found, strict=True))
         return Verdicts(values, {j.label: j.ruled(f.scores) for j, f in pairs}, {j.label: f.seconds for j, f in pairs})

@@ -21,6 +21,11 @@ def content(value: Any) -> Content:
     return (type(value), value) if isinstance(value, str | int | float) else None
 
 
+def worth(answers: Sequence[Answer]) -> bool:
+    """Whether to look: numbers with a fraction hardly ever repeat, and judging one costs less than remembering it."""
+    return any(type(answer[0]) is not float for answer in answers)
+
+
 class Looked(NamedTuple):
     """Each answer's content and, where it is known, its score; the answers still to be asked, by content."""
 

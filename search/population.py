@@ -43,7 +43,7 @@ class Split(NamedTuple):
     parents: Ints
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Population:
     """Rows with their weights and, as far as they are finished, what the verifiers said of their answers.
 

@@ -4,9 +4,9 @@ A *row* is one trajectory in progress. Rows are plain numpy on this side of the 
 device and back inside one batched call, so that rows of different jobs meet in it and checkpoints need no framework.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, NamedTuple, Protocol, Self, TypeVar
+from typing import Annotated, Any, NamedTuple, Protocol, Self, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,7 +110,7 @@ class Task:
     count: int
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Rows:
     """A block of trajectories in progress: every array has the rows as its first axis.
 
@@ -202,6 +202,26 @@ class Score(NamedTuple):
     """The answer in the form in which it votes; None never votes."""
 
 
+@dataclass(frozen=True, eq=False)
+class Values(Sequence[Score]):
+    """Scores that are finite values and nothing else, float64 [n]: a whole population's cost no more than an array."""
+
+    array: Floats
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    @overload
+    def __getitem__(self, index: int) -> Score: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Values": ...
+    def __getitem__(self, index: int | slice) -> "Score | Values":
+        return Values(self.array[index]) if isinstance(index, slice) else Score(float(self.array[index]))
+
+    def __iter__(self) -> Iterator[Score]:
+        return map(Score, self.array.tolist())
+
+
 def unscored(reason: str) -> Score:
     """No verdict, and why."""
     return Score(None, None, reason)
@@ -242,7 +262,14 @@ Verifier = Callable[[Sequence[Answer]], Sequence[Score]] | Callable[[Sequence[An
 """Answers in, as many scores out; plain functions are batched by the engine and run in a thread."""
 
 
-@dataclass(frozen=True, eq=False)
+def value_of(scores: Sequence[Score]) -> Floats:
+    """Values, float64 [n], nan where unscored."""
+    if isinstance(scores, Values):
+        return scores.array
+    return np.array([np.nan if score[0] is None else score[0] for score in scores], np.float64)
+
+
+@dataclass(frozen=True, eq=False, repr=False)  # asyncio prints results of tasks
 class Verdicts:
     """Finished answers of some rows and, for each judge by its label, their scores and the seconds that they took."""
 
@@ -258,8 +285,8 @@ class Verdicts:
         """What steers a search: the mean of every judge's value, float64 [n]; nan where one has not scored."""
         if not self.scores:
             return np.full(len(self), np.nan)
-        values = [[np.nan if score[0] is None else score[0] for score in scores] for scores in self.scores.values()]
-        return np.mean(np.array(values, np.float64), axis=0)
+        values = [value_of(scores) for scores in self.scores.values()]
+        return values[0] if len(values) == 1 else np.mean(values, axis=0)
 
     @property
     def standing(self) -> Floats:
@@ -269,8 +296,7 @@ class Verdicts:
         """
         if len(self.scores) < 2:
             return self.rewards
-        table = [[np.nan if score[0] is None else score[0] for score in scores] for scores in self.scores.values()]
-        values = np.array(table, np.float64)
+        values = np.array([value_of(scores) for scores in self.scores.values()])
         ranks = [[np.nansum(column > x) + 0.5 * np.nansum(column == x) for x in column] for column in values]
         return np.where(np.isnan(values).any(0), np.nan, -np.mean(np.array(ranks, np.float64), axis=0))
 

@@ -4,11 +4,14 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import isfinite
 from typing import NamedTuple
 
+import numpy as np
+
 from search.plugins import Place
-from search.ports import Answer, Score, Verifier, unscored
+from search.ports import Answer, Score, Values, Verifier, unscored
 
 Plain = Callable[[Sequence[Answer]], Sequence[Score]]
 Awaited = Callable[[Sequence[Answer]], Awaitable[Sequence[Score]]]
@@ -41,7 +44,7 @@ class Scored(NamedTuple):
     seconds: float
 
 
-def scored(verifier: Plain, answers: Sequence[Answer]) -> list[Score]:
+def scored(verifier: Plain, answers: Sequence[Answer]) -> Sequence[Score]:
     """Scores of a plain verifier; whatever it raises or returns amiss is a reason on the answers concerned alone."""
     try:
         return complete(verifier(answers), answers)
@@ -51,8 +54,10 @@ def scored(verifier: Plain, answers: Sequence[Answer]) -> list[Score]:
         return [failed(error)]
 
 
-def complete(given: Sequence[Score], answers: Sequence[Answer]) -> list[Score]:
+def complete(given: Sequence[Score], answers: Sequence[Answer]) -> Sequence[Score]:
     """Plain scores. Raises ValueError unless there is one for each answer."""
+    if isinstance(given, Values) and len(given) == len(answers) and np.isfinite(given.array).all():
+        return given
     scores = [plain(score) for score in given]
     if len(scores) != len(answers):
         raise ValueError(f"the verifier returned {len(scores)} scores for {len(answers)} answers")
@@ -108,6 +113,7 @@ async def awaited(verifier: Awaited, answers: Sequence[Answer]) -> Scored:
 def shared(verifier: Plain, questions: Sequence[Sequence[Answer]]) -> list[Scored]:
     """Several searches' answers in one call; each pays its share of the time."""
     started = time.perf_counter()
-    scores = iter(scored(verifier, [answer for question in questions for answer in question]))
-    each = (time.perf_counter() - started) / max(1, sum(map(len, questions)))
-    return [Scored([next(scores) for _ in question], each * len(question)) for question in questions]
+    scores = scored(verifier, [answer for question in questions for answer in question])
+    edges = np.cumsum([0, *map(len, questions)]).tolist()
+    each = (time.perf_counter() - started) / max(1, edges[-1])
+    return [Scored(scores[a:b], each * (b - a)) for a, b in pairwise(edges)]

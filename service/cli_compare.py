@@ -26,7 +26,7 @@ def compare(
     workers: Annotated[int, typer.Option(min=1)] = 1,
 ) -> None:
     """Run one job under several searches and compare them, always with best of n at equal evaluations."""
-    from service.cli import stop
+    from service.cli_input import stop
     from service.progress import watched
 
     if not 0.5 < level < 1:
@@ -48,7 +48,7 @@ def compare(
 
 def planned(files: Sequence[Path], given: Sequence[str]) -> list[dict[str, Any]]:
     """Every file's job once for each of its searches, and once for each control that is missing. Stops at nonsense."""
-    from service.cli import read_spec, stop
+    from service.cli_input import read_spec, stop
 
     if given and len(files) > 1:
         stop(f"--search goes with one file, not with {len(files)}")
@@ -73,7 +73,7 @@ def alike(specs: Sequence[dict[str, Any]], judge: str | None, own: bool) -> None
     from pydantic import ValidationError
 
     from service.catalog import Invalid, prepare
-    from service.cli import stop
+    from service.cli_input import stop
     from service.compare import Different, comparable
     from service.curve import Judgeless
     from service.spec import JobSpec
@@ -95,7 +95,7 @@ def read_search(text: str) -> Any:
     from starlette.exceptions import HTTPException
 
     from service.api.guard import loads
-    from service.cli import stop
+    from service.cli_input import stop
 
     try:
         return loads(text.encode())
@@ -111,7 +111,7 @@ def plan_of(search: Any) -> "MethodConfig":
     from search.plugins import Unknown
     from search.ports import MethodConfig
     from service.catalog import faults
-    from service.cli import stop
+    from service.cli_input import stop
     from service.spec import Search
 
     here: Any = Search
@@ -150,9 +150,10 @@ def controls(plans: Sequence["MethodConfig"]) -> list[int]:
 @contextmanager
 def serving(url: str | None, data_dir: Path | None, workers: int) -> Generator["Client"]:
     """A client of a running service, or of one that lives as long as this."""
-    from service.cli import alone, connected, settings, stop
+    from service.cli_input import alone, connected, settings, stop
     from service.client import Client, Refused
-    from service.embedded import Stack, Unusable
+    from service.embedded import Stack
+    from service.opening import Unusable
 
     if url is not None:
         with connected(url) as client:

@@ -9,15 +9,24 @@ from typing import Any, NamedTuple
 
 from rich.console import Console
 
+from service.cli_compare import show
 from service.client import Client
-from service.embedded import Stack, Unusable
+from service.embedded import Stack
+from service.opening import Unusable
 from service.progress import curve_table, watched
 from service.settings import Settings
-from service.views import CurveView
+from service.views import Comparison, CurveView
 
 MODELS = ("digits-early", "digits-unconditional")
 PROMPTS, SAMPLES = 40, 16
 SCALE = 2
+HARD = "digits-unconditional"
+SEARCHES: dict[str, dict[str, Any]] = {  # at 8 trajectories of 10 evaluations; rollover stops early and spends less
+    "best_of_n": {"n": 8},
+    "feynman_kac": {"particles": 8, "tilt": 50.0, "begin": 2},
+    "soft_value": {"n": 1, "children": 8},
+    "rollover": {"n": 3, "width": 8},
+}
 
 
 class Shown(NamedTuple):
@@ -42,6 +51,12 @@ def job(model: str, grader: str) -> dict[str, Any]:
     }
 
 
+def contest(method: str, grader: str) -> dict[str, Any]:
+    """The hard job under another method, `digit_classifier_b` searching."""
+    spec = job(HARD, grader)
+    return {**spec, "search": {"method": method, **SEARCHES[method]}, "verifiers": ["digit_classifier_b"], "seed": 2}
+
+
 def demonstrate(
     settings: Settings, out: Path, host: str, port: int, keep: Callable[[], None] | None = None
 ) -> list[CurveView]:
@@ -61,10 +76,19 @@ def demonstrate(
         shown = [seen(client, view.id, view.model) for view in views]
         for one in shown:
             console.print(curve_table(one.curve, f"{one.model}: selected by {one.curve.verifier}, graded by {grader}"))
-        written = [draw_curves(shown, out / "curve.png")]
+        console.print(f"{HARD}: {', '.join(SEARCHES)} at equal evaluations, searched by digit_classifier_b")
+        runs = [
+            client.submit(contest(method, "ccexam" if grader == "ccexam" else "digit_classifier"))
+            for method in SEARCHES
+        ]
+        ended = watched(client, [run.id for run in runs])
+        comparison = client.compare([view.id for view in ended])
+        show(comparison)
+        written = [draw_methods(comparison, out / "methods.png"), draw_curves(shown, out / "curve.png")]
         written += [draw_sheet(one, out / f"best-{one.model}.png") for one in shown]
-        seconds = sum(view.usage.seconds for view in views)
-        console.print(f"{sum(v.usage.evaluations for v in views)} evaluations in {seconds:.0f} s of jobs")
+        every = [*views, *ended]
+        seconds = sum(view.usage.seconds for view in every)
+        console.print(f"{sum(v.usage.evaluations for v in every)} evaluations in {seconds:.0f} s of jobs")
         console.print("Pictures: " + ", ".join(map(str, written)))
         if keep is None:
             console.print(f"Start it for yourself: {Path(sys.argv[0])} serve")
@@ -112,6 +136,30 @@ def draw_curves(shown: Sequence[Shown], path: Path) -> Path:
         axis.grid(alpha=0.3)
     axes[0].set_ylabel(f"share of prompts right by {shown[0].curve.judge}")
     axes[0].legend(loc="lower right", frameon=False)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+    return path
+
+
+def draw_methods(comparison: Comparison, path: Path) -> Path:
+    """Share of prompts right by each method, with intervals, and what an item cost."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure: Any
+    axis: Any
+    figure, axis = plt.subplots(figsize=(6.4, 2.6), layout="constrained")
+    for place, one in enumerate(reversed(comparison.jobs)):
+        if one.passed is None:
+            continue
+        mean, method = one.passed.mean, one.search["method"]
+        axis.barh(place, mean, color="#c4501b" if method == "best_of_n" else "#1f5fbf", alpha=0.85)
+        axis.plot([one.passed.low, one.passed.high], [place, place], color="black", linewidth=1.2)
+        cost = f"{one.cost['evaluations']:.0f} evaluations, {one.cost['verifier_calls']:.0f} verdicts"
+        axis.text(0.01, place, f"{method}: {cost}", va="center", color="white", fontsize=9)
+    axis.set(xlim=(0, 1.0), yticks=[], xlabel=f"share of prompts right by {comparison.judge}", title=HARD)
     figure.savefig(path, dpi=110)
     plt.close(figure)
     return path

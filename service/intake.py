@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import redis
+from sqlalchemy.exc import OperationalError
 
 from service.queue import Broker, Delivery
 from service.store import Store, shards
 
+OUTAGES = (redis.RedisError, OperationalError, OSError)
+"""The queue, the database or the disk did not do its part."""
 PULL = 4
 """Messages at a time, at most: enough to fill a device in a few looks, too few to leave other workers idle."""
 

@@ -70,7 +70,7 @@ def _made(name: str, config: str) -> Any:
 
 
 def _scored(name: str, config: str, answers: Sequence[Answer]) -> list[Score]:
-    return scored(_made(name, config), answers)
+    return list(scored(_made(name, config), answers))  # crosses a pipe
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,18 @@ from typing import Any
 
 import redis
 from pydantic import ValidationError
+from redis.backoff import NoBackoff
 from redis.exceptions import ResponseError
+from redis.retry import Retry
 
+from service.beat import Beat
 from service.spec import Ticket
 
 log = logging.getLogger("winnow.queue")
 GROUP = "workers"
 STREAMS = "winnow:streams"
 DEAD = "winnow:dead"
+WORKERS = "winnow:workers"
 LANES = ("interactive", "batch")
 
 # Atomic end of a delivery: only its holder may acknowledge and delete it. Stands against a worker whose lease ran out.
@@ -49,6 +53,11 @@ class Delivery:
     ticket: Ticket
 
 
+def vitals(worker: str) -> str:
+    """Where a worker's last beat stands until it expires."""
+    return f"winnow:worker:{worker}"
+
+
 def stream(model: str, lane: str) -> str:
     """Where the shards of a model wait."""
     return f"winnow:q:{model}:{lane}"
@@ -57,9 +66,13 @@ def stream(model: str, lane: str) -> str:
 class Broker:
     """Typed moves on Redis. Plain calls: they run in threads, and the lease thread needs no event loop."""
 
-    def __init__(self, url: str, lease: float = 60.0) -> None:
+    def __init__(self, url: str, lease: float = 60.0, timeout: float | None = None) -> None:
+        """timeout: seconds after which a call is given up, tried twice; patient when left out."""
         self.url, self.lease_ms = url, int(lease * 1000)
-        self.redis: Any = redis.Redis.from_url(url, decode_responses=True, socket_timeout=5, socket_connect_timeout=5)
+        limits: dict[str, Any] = {"socket_timeout": timeout or 5, "socket_connect_timeout": timeout or 5}
+        if timeout:
+            limits["retry"] = Retry(NoBackoff(), 1)  # once: after a restart of Redis the first call finds a dead socket
+        self.redis: Any = redis.Redis.from_url(url, decode_responses=True, **limits)
         self._finish: Any = self.redis.register_script(FINISH)
         self._renew: Any = self.redis.register_script(RENEW)
 
@@ -172,6 +185,34 @@ class Broker:
     def bury(self, ticket: Ticket, reason: str) -> None:
         """Record a shard that died too often."""
         self.redis.xadd(DEAD, {"ticket": ticket.model_dump_json(), "reason": reason}, maxlen=10_000)
+
+    def beat(self, beat: Beat, seconds: float) -> None:
+        """Keep a worker's beat for so long."""
+        with self.redis.pipeline() as pipe:
+            pipe.sadd(WORKERS, beat.worker)
+            pipe.set(vitals(beat.worker), beat.model_dump_json(), px=int(seconds * 1000))
+            pipe.execute()
+
+    def leave(self, worker: str) -> None:
+        """Forget a worker's beat."""
+        with self.redis.pipeline() as pipe:
+            pipe.srem(WORKERS, worker)
+            pipe.delete(vitals(worker))
+            pipe.execute()
+
+    def beats(self) -> list[Beat]:
+        """The last beats of the workers that live, by name; one that cannot be read is left out."""
+        names: list[str] = sorted(self.redis.smembers(WORKERS))
+        found: list[Beat] = []
+        for name, value in zip(names, self.redis.mget(map(vitals, names)) if names else [], strict=True):
+            if value is None:
+                self.redis.srem(WORKERS, name)  # silent for too long; if it lives, its next beat adds it again
+                continue
+            try:
+                found.append(Beat.model_validate_json(value))
+            except ValidationError as error:  # of another version
+                log.warning("what worker %s says of itself cannot be read: %s", name, error)
+        return found
 
     def durable(self) -> bool:
         """Whether Redis writes its log before it forgets: without AOF a crash loses acknowledged writes.

@@ -8,53 +8,31 @@ import signal
 import socket
 import sys
 import threading
-import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import redis
-import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from search.batching import Filled
 from search.engine import Engine
 from service import catalog
 from service.artifacts import Artifacts
 from service.checkpoints import Checkpoints
-from service.execute import Bench, Finding, execute, written
-from service.intake import Intake
+from service.execute import Finding, execute, written
+from service.heartbeat import Heartbeat, keep_leases
+from service.intake import OUTAGES, Intake
+from service.loading import Job, Jobs, Unloadable
 from service.queue import Broker, Delivery
 from service.settings import Settings
-from service.spec import JobSpec
 from service.store import Store, shards
-from service.store.schema import jobs
 
 log = logging.getLogger("winnow.worker")
-OUTAGES = (redis.RedisError, OperationalError, OSError)
 
 
 def new_name() -> str:
     """A worker's name: where it runs, and unlike any other."""
     return f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-
-
-class Unloadable(Exception):
-    """A job's plug-in cannot be made here."""
-
-    def __init__(self, reason: Exception) -> None:
-        self.reason = reason
-        super().__init__(str(reason))
-
-
-@dataclass
-class Job:
-    """What a worker knows of a job it works for."""
-
-    bench: Bench
-    deadline: float
-    filled: Filled  # its model's network calls
-    stopped: str | None = None
 
 
 @dataclass(eq=False)
@@ -81,21 +59,22 @@ class Worker:
     engine: Engine = field(default_factory=Engine)
     held: dict[Delivery, Held] = field(default_factory=dict[Delivery, Held])
     suspects: list[Delivery] = field(default_factory=list[Delivery])  # not yet claimed
-    known: dict[int, Job] = field(default_factory=dict[int, Job])
-    loading: asyncio.Lock = field(default_factory=asyncio.Lock)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     wake: asyncio.Event = field(default_factory=asyncio.Event)  # there is room again, or an end
 
     def __post_init__(self) -> None:
         self.intake = Intake(self.store, self.broker, self.name, self.models)
+        self.jobs = Jobs(self.store, self.engine)
 
     async def run(self) -> None:
         """Work until told to stop; then hand back what is unfinished."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
-        keeper = threading.Thread(target=self._keep_leases, name="leases", daemon=True)
-        keeper.start()
+        leases = (self.broker, self.name, self.held, self.suspects, self.stopping.is_set)
+        threading.Thread(target=keep_leases, args=leases, name="leases", daemon=True).start()
+        heartbeat = Heartbeat(self.broker.url, self.name, self.jobs.batches)
+        beating = heartbeat.start()
         watch = asyncio.create_task(self._watch_cancelled())
         with contextlib.suppress(OSError):
             await asyncio.to_thread(self.artifacts.sweep, 86_400)
@@ -104,6 +83,8 @@ class Worker:
         finally:
             watch.cancel()
             await self._hand_back_all()
+            heartbeat.stopping.set()
+            await asyncio.to_thread(beating.join, 1)  # without Redis its goodbye is not worth the wait
             for key, filled in self.engine.filled().items():
                 log.info("%s: %.1f rows a call of at most %d, %d calls", key, filled.mean, filled.limit, filled.calls)
 
@@ -126,7 +107,7 @@ class Worker:
 
     def _room(self) -> float:
         """Full batches that may still be taken on; a shard's rows count by the batch that pays for its own model."""
-        limits = {number: job.filled.limit for number, job in self.known.items()}
+        limits = {number: job.filled.limit for number, job in self.jobs.known.items()}
         batches = [held.rows / limits.get(held.claim.job, 64) for held in self.held.values()]
         return 2 + 2 * self.engine.lanes - sum(batches)
 
@@ -159,7 +140,7 @@ class Worker:
         """One shard from claim to commit. Whatever goes wrong, the shard is left to somebody."""
         claim = held.claim
         try:
-            job = await self._job(claim)
+            job = await self.jobs.of(claim)
             kept = held.checkpoints = Checkpoints(self.artifacts, claim, job.bench.prepared, self.checkpoint_seconds)
             found = await execute(claim, job.bench, self.engine, job.deadline, lambda: job.stopped, kept)
             await asyncio.to_thread(self._commit, claim, job, found)
@@ -186,35 +167,6 @@ class Worker:
         results = written(claim, job.bench.prepared, found, self.artifacts)
         if not self.store.write(shards.commit, claim, results):
             log.warning("shard %d: another worker has it, nothing written", claim.shard)
-
-    async def _job(self, claim: shards.Claim) -> Job:
-        """The job's plug-ins, loaded once."""
-        if (known := self.known.get(claim.job)) is not None:
-            return known  # others need not wait while a network loads
-        async with self.loading:
-            if claim.job not in self.known:
-                try:
-                    self.known[claim.job] = await self._load(claim)
-                except OUTAGES:
-                    raise
-                except Exception as error:  # an extra that is not installed, say: no other try would differ
-                    log.exception("job %d cannot be loaded", claim.job)
-                    raise Unloadable(error) from error
-        return self.known[claim.job]
-
-    async def _load(self, claim: shards.Claim) -> Job:
-        """What the job names, loaded and measured."""
-        bench, deadline = await asyncio.to_thread(self._read, claim.job)  # not behind the calls of the device
-        prepared = bench.prepared
-        await self.engine.load(prepared.model.plugin.name, bench.generator, prepared.spec.items[0])
-        return Job(bench, deadline, self.engine.batchers[bench.generator.batch_key, "advance"].filled)
-
-    def _read(self, number: int) -> tuple[Bench, float]:
-        """A job's plug-ins, and the time at which its seconds are spent."""
-        row = self.store.read(_job_row, number)
-        bench = Bench.of(catalog.prepare(JobSpec.model_validate_json(row.spec)))
-        seconds = bench.prepared.spec.budget.seconds
-        return bench, float("inf") if seconds is None else (row.started or time.time()) + seconds
 
     async def _hand_back(self, held: Held, error: str | None = None) -> None:
         try:
@@ -247,32 +199,13 @@ class Worker:
         while True:
             await asyncio.sleep(0.5)
             working = {held.claim.job for held in self.held.values()}
-            for job in [job for job in self.known if job not in working and len(self.known) > 64]:
-                del self.known[job]
+            self.jobs.forget(working)
             try:
                 stopped = await self.store.aread(shards.cancelling, list(working)) if working else set[int]()
             except OUTAGES:
                 continue
-            for job in stopped & self.known.keys():
-                self.known[job].stopped = "cancelled"
-
-    def _keep_leases(self) -> None:
-        """A plain thread with its own connection: a blocked event loop must not lose a lease."""
-        broker = Broker(self.broker.url, self.broker.lease_ms / 1000)
-        while not self.stopping.is_set():
-            time.sleep(self.broker.lease_ms / 4000)
-            try:
-                lost = broker.renew(self.name, [*self.held, *self.suspects])
-            except redis.RedisError as error:
-                log.warning("cannot renew leases: %s", error)
-                continue
-            for delivery in lost:
-                if delivery in self.held:
-                    log.warning("shard %d: lease lost; its commit will be refused", delivery.ticket.shard)
-
-
-def _job_row(connection: sa.Connection, job: int) -> sa.Row[tuple[str, float | None]]:
-    return connection.execute(sa.select(jobs.c.spec, jobs.c.started).where(jobs.c.id == job)).one()  # type: ignore[return-value]
+            for job in stopped & self.jobs.known.keys():
+                self.jobs.known[job].stopped = "cancelled"
 
 
 def main(settings: Settings, models: Sequence[str], name: str | None = None) -> None:

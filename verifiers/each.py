@@ -7,7 +7,7 @@ from typing import cast
 
 import numpy as np
 
-from search.ports import Answer, Score, Verifier, unscored
+from search.ports import Answer, Floats, Score, Values, Verifier, unscored
 
 LIMIT = 100_000  # characters or symbols of an answer that are judged
 BITS = 1200  # of the longest integer that is judged: 361 digits
@@ -20,14 +20,30 @@ class Unreadable(ValueError):
 def each(judge: Callable[[Answer], Score]) -> Verifier:
     """A verifier that judges every answer by itself; one that is Unreadable is unscored."""
 
-    def one(answer: Answer) -> Score:
-        try:
-            return judge(answer)
-        except Unreadable as error:
-            return unscored(str(error))
-
     def verify(answers: Sequence[Answer]) -> list[Score]:
-        return [one(answer) for answer in answers]
+        return [judged(judge, answer) for answer in answers]
+
+    return verify
+
+
+def judged(judge: Callable[[Answer], Score], answer: Answer) -> Score:
+    """The judgement, or unscored where the answer is Unreadable."""
+    try:
+        return judge(answer)
+    except Unreadable as error:
+        return unscored(str(error))
+
+
+def numbers(reward: Callable[[Floats], Floats], one: Callable[[Answer], Score]) -> Verifier:
+    """A verifier of numbers: `reward` judges many at once (float64 [n]), `one` whatever is no plain finite number."""
+
+    def verify(answers: Sequence[Answer]) -> Sequence[Score]:
+        if answers and all(type(answer[0]) is float for answer in answers):
+            with np.errstate(all="ignore"):
+                values = reward(np.array([answer[0] for answer in answers]))
+            if np.isfinite(values).all():
+                return Values(values)
+        return [judged(one, answer) for answer in answers]
 
     return verify
 

@@ -4,7 +4,7 @@ from pydantic import Field
 
 from search.plugins import plugin
 from search.ports import Answer, Config, Score, Verifier
-from verifiers.each import Unreadable, each, finite, number, symbols
+from verifiers.each import Unreadable, each, finite, number, numbers, symbols
 
 
 class Linear(Config):
@@ -37,7 +37,10 @@ class Count(Config):
 @plugin(version="1")
 def linear(config: Linear) -> Verifier:
     """r(x) = slope x + intercept of a number x."""
-    return each(lambda answer: Score(finite(config.slope * number(answer.value) + config.intercept)))
+    return numbers(
+        lambda x: config.slope * x + config.intercept,
+        lambda answer: Score(finite(config.slope * number(answer.value) + config.intercept)),
+    )
 
 
 @plugin(version="1")
@@ -48,7 +51,7 @@ def quadratic(config: Quadratic) -> Verifier:
         z = (number(answer.value) - config.center) / config.scale
         return Score(finite(-z * z / 2))  # a product overflows to inf, where ** would raise
 
-    return each(judge)
+    return numbers(lambda x: -(((x - config.center) / config.scale) ** 2) / 2, judge)
 
 
 @plugin(version="1")

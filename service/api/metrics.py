@@ -1,28 +1,52 @@
 """Prometheus metrics, read from the store and the queue when somebody asks."""
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Sequence
 
+import redis
 import sqlalchemy as sa
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from service.beat import Beat
 from service.queue import Broker
 from service.store import Store
 from service.store.schema import jobs, shards
 
+log = logging.getLogger("winnow.api")
 TOTALS = ("candidates", "evaluations", "verifier_calls")
+PATIENCE = 1.0
+"""Seconds to wait for Redis, twice at most: a scrape has ten in all."""
 
 
 class Fleet(Collector):
-    """Jobs and shards by state, work done, messages waiting."""
+    """Jobs and shards by state, work done, messages waiting, workers and how full their batches are."""
 
     def __init__(self, store: Store, broker: Broker) -> None:
-        self.store, self.broker = store, broker
+        self.store, self.broker = store, Broker(broker.url, timeout=PATIENCE)
 
     def describe(self) -> list[Metric]:
         return []
 
     def collect(self) -> Iterator[Metric]:
+        yield from self._stored()
+        depth: dict[str, int] = {}
+        beats: list[Beat] = []
+        try:
+            depth, beats, up = self.broker.depth(), self.broker.beats(), 1
+        except redis.RedisError as error:
+            log.warning("metrics without the queue: %s", error)
+            up = 0
+        yield GaugeMetricFamily("winnow_queue_up", "Whether Redis answers; if not, its metrics are left out", value=up)
+        if up:
+            family = GaugeMetricFamily("winnow_queue_messages", "Messages in a stream", labels=["stream"])
+            for name, n in depth.items():
+                family.add_metric([name], n)
+            yield family
+            yield from _workers(beats)
+            yield from _batches(beats)
+
+    def _stored(self) -> Iterator[Metric]:
         with self.store.reading() as connection:
             by_job = connection.execute(sa.select(jobs.c.state, sa.func.count()).group_by(jobs.c.state)).all()
             by_shard = connection.execute(
@@ -39,7 +63,32 @@ class Fleet(Collector):
         yield family
         for name, total in zip(TOTALS, totals, strict=True):
             yield CounterMetricFamily(f"winnow_{name}", f"Total {name.replace('_', ' ')}", value=float(total or 0))
-        family = GaugeMetricFamily("winnow_queue_messages", "Messages in a stream", labels=["stream"])
-        for name, n in self.broker.depth().items():
-            family.add_metric([name], n)
-        yield family
+
+
+def _workers(beats: Sequence[Beat]) -> Iterator[Metric]:
+    """The living; one that is silent for too long has no samples."""
+    up = GaugeMetricFamily("winnow_worker_up", "Workers that live", labels=["worker"])
+    memory = GaugeMetricFamily("winnow_worker_resident_bytes", "Resident memory of a worker", labels=["worker"])
+    for beat in beats:
+        up.add_metric([beat.worker], 1)
+        if beat.resident is not None:
+            memory.add_metric([beat.worker], beat.resident)
+    yield from (up, memory)
+
+
+def _batches(beats: Sequence[Beat]) -> Iterator[Metric]:
+    """Network calls of each worker for each model, and how full they were."""
+    labels = ["worker", "model"]
+    calls = CounterMetricFamily("winnow_batch_calls", "Network calls", labels=labels)
+    rows = CounterMetricFamily("winnow_batch_rows", "Rows in network calls", labels=labels)
+    limit = GaugeMetricFamily("winnow_batch_limit", "Rows that a network call may hold", labels=labels)
+    fill = GaugeMetricFamily("winnow_batch_fill", "Mean rows of a network call over its limit", labels=labels)
+    for beat in beats:
+        for model, batches in beat.models.items():
+            named = [beat.worker, model]
+            calls.add_metric(named, batches.calls)
+            rows.add_metric(named, batches.rows)
+            limit.add_metric(named, batches.limit)
+            if batches.fill is not None:
+                fill.add_metric(named, batches.fill)
+    yield from (calls, rows, limit, fill)

@@ -13,9 +13,11 @@ sys.path.insert(0, str(SUPPORT))
 from helping import service  # noqa: E402
 from outside import ENTRY_POINTS  # noqa: E402
 
+from service.children import end  # noqa: E402
 from service.client import Client  # noqa: E402
-from service.embedded import Stack, _end, start_redis  # noqa: E402
+from service.embedded import Stack  # noqa: E402
 from service.queue import Broker  # noqa: E402
+from service.redis_server import start_redis  # noqa: E402
 from service.store import Store  # noqa: E402
 
 
@@ -69,7 +71,7 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     url, child = start_redis(tmp_path_factory.mktemp("valkey"))
     assert child is not None
     yield url
-    _end(child)
+    end(child)
 
 
 @pytest.fixture

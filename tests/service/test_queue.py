@@ -1,6 +1,7 @@
 """The dispatcher against a real server: who holds a message, and what happens when Redis forgets."""
 
 import asyncio
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -11,8 +12,9 @@ import redis
 from helping import SLOW, prepared, until
 
 from service.artifacts import Artifacts
+from service.beat import Batches, Beat
 from service.feeder import LEADER, Feeder
-from service.queue import DEAD, GROUP, STREAMS, Broker, Delivery, stream
+from service.queue import DEAD, GROUP, STREAMS, WORKERS, Broker, Delivery, stream, vitals
 from service.spec import Lane, Ticket
 from service.store import Store, jobs, shards
 from service.store.schema import jobs as jobs_table
@@ -143,6 +145,33 @@ def test_bury_and_durable(broker: Broker) -> None:
     assert fields["reason"] == "three deaths"
     assert Ticket.model_validate_json(fields["ticket"]) == ticket(7)
     assert broker.durable()
+
+
+def test_beats_are_of_the_living(broker: Broker) -> None:
+    beats = [Beat(worker=name, resident=None, models={"m": Batches(calls=2, rows=3, room=8, limit=4)}) for name in "ab"]
+    assert broker.beats() == []
+    broker.beat(beats[1], 60)
+    broker.beat(beats[0], 0.1)
+    assert broker.beats() == beats
+    until(lambda: broker.beats() == beats[1:], 5)
+    assert broker.redis.smembers(WORKERS) == {"b"}
+    broker.beat(beats[0], 60)  # it was not dead
+    broker.redis.set(vitals("b"), '{"worker": 7}')  # of another version
+    assert broker.beats() == beats[:1]
+    broker.leave("a")
+    broker.leave("b")
+    assert not broker.redis.exists(WORKERS, vitals("a"), vitals("b"))
+
+
+def test_an_impatient_broker_gives_up_soon() -> None:
+    """A server that accepts and never answers: two tries of 0.2 s, and some time for the machine."""
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        hasty = Broker(f"redis://127.0.0.1:{mute.getsockname()[1]}", timeout=0.2)
+        started = time.monotonic()
+        with pytest.raises(redis.RedisError):
+            hasty.depth()
+        assert time.monotonic() - started < 3
+        hasty.redis.close()
 
 
 def add(store: Store, n: int = 3000) -> str:

@@ -1,0 +1,102 @@
+"""What a worker knows of the jobs it works for: their plug-ins, loaded once, and their networks' batchers."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Collection, Hashable
+from dataclasses import dataclass, field
+
+import sqlalchemy as sa
+
+from search.batching import Filled
+from search.engine import Engine
+from service import catalog
+from service.beat import Batches
+from service.execute import Bench
+from service.intake import OUTAGES
+from service.spec import JobSpec
+from service.store import Store, shards
+from service.store.schema import jobs
+
+log = logging.getLogger("winnow.worker")
+MOST = 64
+"""Jobs to remember beyond those that are worked for."""
+
+
+class Unloadable(Exception):
+    """A job's plug-in cannot be made here."""
+
+    def __init__(self, reason: Exception) -> None:
+        self.reason = reason
+        super().__init__(str(reason))
+
+
+@dataclass
+class Job:
+    """What a worker knows of a job it works for."""
+
+    bench: Bench
+    deadline: float
+    filled: Filled  # its model's network calls
+    stopped: str | None = None
+
+
+@dataclass
+class Jobs:
+    """One worker's, on its engine."""
+
+    store: Store
+    engine: Engine
+    known: dict[int, Job] = field(default_factory=dict[int, Job])
+    networks: dict[Hashable, tuple[str, Filled]] = field(default_factory=dict[Hashable, tuple[str, Filled]])
+    loading: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def of(self, claim: shards.Claim) -> Job:
+        """The claim's job, loaded once. Raises Unloadable."""
+        if (known := self.known.get(claim.job)) is not None:
+            return known  # others need not wait while a network loads
+        async with self.loading:
+            if claim.job not in self.known:
+                try:
+                    self.known[claim.job] = await self._load(claim)
+                except OUTAGES:
+                    raise
+                except Exception as error:  # an extra that is not installed, say: no other try would differ
+                    log.exception("job %d cannot be loaded", claim.job)
+                    raise Unloadable(error) from error
+        return self.known[claim.job]
+
+    async def _load(self, claim: shards.Claim) -> Job:
+        """What the job names, loaded and measured."""
+        bench, deadline = await asyncio.to_thread(self._read, claim.job)  # not behind the calls of the device
+        prepared, network = bench.prepared, bench.generator.batch_key
+        await self.engine.load(prepared.model.plugin.name, bench.generator, prepared.spec.items[0])
+        filled = self.engine.batchers[network, "advance"].filled
+        self.networks.setdefault(network, (prepared.model.plugin.name, filled))
+        return Job(bench, deadline, filled)
+
+    def _read(self, number: int) -> tuple[Bench, float]:
+        """A job's plug-ins, and the time at which its seconds are spent."""
+        row = self.store.read(_job_row, number)
+        bench = Bench.of(catalog.prepare(JobSpec.model_validate_json(row.spec)))
+        seconds = bench.prepared.spec.budget.seconds
+        return bench, float("inf") if seconds is None else (row.started or time.time()) + seconds
+
+    def forget(self, working: Collection[int]) -> None:
+        """Let go of jobs that are not worked for, when there are many."""
+        for job in [job for job in self.known if job not in working and len(self.known) > MOST]:
+            del self.known[job]
+
+    def batches(self) -> dict[str, Batches]:
+        """What each model's networks have done; safe in any thread."""
+        found: dict[str, Batches] = {}
+        for name, filled in list(self.networks.values()):
+            calls, rows, limit = filled.calls, filled.rows, filled.limit
+            found[name] = found.get(name, Batches()).beside(
+                Batches(calls=calls, rows=rows, room=calls * limit, limit=limit)
+            )
+        return found
+
+
+def _job_row(connection: sa.Connection, job: int) -> sa.Row[tuple[str, float | None]]:
+    return connection.execute(sa.select(jobs.c.spec, jobs.c.started).where(jobs.c.id == job)).one()  # type: ignore[return-value]
