@@ -5,7 +5,8 @@
 The service is the embedded stack with one worker; `--jobs` jobs of `--images` images are kept in flight over HTTP, each
 searched by `digit_classifier`. The bare loop calls the network alone, at its best batch size, with the same threads.
 Both are measured in turns, `--rounds` times, so that a busy machine disturbs them alike. The client, the API and the
-queue share the cores with the worker: the fewer steps a job has, the more of its life is spent with them. Prints one
+queue share the cores with the worker: the fewer steps a job has, the more of its life is spent with them. Then the
+engine without a service: jobs in company against the bare network and against jobs apart (`bench.company`). Prints one
 JSON object.
 """
 
@@ -17,6 +18,7 @@ import tempfile
 import time
 from typing import Any
 
+from bench.company import measure
 from bench.overheads import program
 from generators.digits import model
 from service.client import AsyncClient
@@ -87,6 +89,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, nargs="+", default=[10, 50])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--model", default="digits")
+    parser.add_argument("--company", type=int, default=32, help="jobs in company, without a service")
+    parser.add_argument("--seconds", type=float, default=4, help="of each of its measurements")
     options = parser.parse_args()
     alone: list[dict[int, float]] = []
     whole: list[dict[int, float]] = []
@@ -100,7 +104,8 @@ def main() -> None:
     means = {size: statistics.mean(rates[size] for rates in alone) for size in SIZES}
     best = max(means.values())  # of the means: the best of each round would be a maximum over noise
     ratio = {steps: round(statistics.mean(rates[steps] for rates in whole) / best, 4) for steps in options.steps}
-    found = {"bare by batch size": alone, "service by steps": whole, "ratio by steps": ratio}
+    company = measure(options.company, options.seconds)
+    found = {"bare by batch size": alone, "service by steps": whole, "ratio by steps": ratio, "company": company}
     print(json.dumps({"bench": "engine", **vars(options), "cores": core_count(), **found}))
 
 

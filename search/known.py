@@ -3,7 +3,8 @@
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from hashlib import blake2b
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -13,12 +14,23 @@ Content = Hashable
 
 
 def content(value: Any) -> Content:
-    """What makes two answers identical: type and value; of arrays, the bytes. None: not comparable, never identical."""
+    """What makes two answers identical: type and value, or their digest, so that pictures take no room.
+
+    None: not comparable, never identical.
+    """
     if isinstance(value, np.ndarray):
-        return (value.shape, value.dtype.str, value.tobytes())
+        array = np.ascontiguousarray(cast(Any, value))
+        return (array.shape, array.dtype.str, blake2b(array.data, digest_size=16).digest())
     if isinstance(value, list | dict):
-        return repr(value)
-    return (type(value), value) if isinstance(value, str | int | float) else None
+        return ("json", short(repr(cast(Any, value))))
+    if isinstance(value, str):
+        return ("text", short(value))
+    return (type(value), value) if isinstance(value, int | float) else None
+
+
+def short(text: str) -> Content:
+    """The text, or its digest where that is shorter."""
+    return text if len(text) < 64 else blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def worth(answers: Sequence[Answer]) -> bool:
@@ -38,7 +50,7 @@ class Looked(NamedTuple):
 class Known:
     """Scores by judge and item, of at most `most` answers; the items asked about longest ago are forgotten first."""
 
-    most: int = 200_000
+    most: int = 100_000
     held: int = 0
     items: OrderedDict[Hashable, dict[Content, Score]] = field(
         default_factory=OrderedDict[Hashable, dict[Content, Score]]

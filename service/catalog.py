@@ -192,8 +192,12 @@ def _untargeted(model: Choice, method: Choice) -> list[dict[str, Any]]:
 
 
 def _unweighted(spec: JobSpec, method: Choice) -> list[dict[str, Any]]:
-    """`sample` of a method that keeps no weights."""
-    if spec.mode != "sample" or "weights" in method.plugin.facts.offers:
+    """`sample` of a method that keeps no weights, or of a job that throws answers away."""
+    if spec.mode != "sample":
+        return []
+    if spec.keep != "all":
+        return [{"loc": ["keep"], "msg": f"{spec.keep!r} drops answers, which 'sample' returns; valid here: all"}]
+    if "weights" in method.plugin.facts.offers:
         return []
     would = [name for name in METHODS.names() if "weights" in METHODS.find(name).facts.offers]
     message = f"{method.plugin.name!r} keeps no weights, which 'sample' needs"

@@ -7,16 +7,19 @@ the finished answer. So G_t = exp(tilt_t m_t - tilt_s m_s), s the scoring point 
 """
 
 from collections.abc import AsyncGenerator, Callable, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from search import keys
 from search.plugins import plugin
 from search.population import NoWeight, Population, ess
 from search.ports import Floats, Frozen, Ints, MethodConfig, Task, Tools, Verdicts
 from search.resampling import Scheme
+
+MOST = 10_000_000
+"""Particles of one item, in all its populations."""
 
 
 class Annealing(Frozen):
@@ -83,6 +86,12 @@ class FeynmanKac(MethodConfig):
         "constant", description="Tilt over the steps; adaptive raises it as far as keeps the ESS at `ess`."
     )
     target: Target | None = Field(None, description="What to sample instead of the model; needs log_weights.")
+
+    @model_validator(mode="after")
+    def _countable(self) -> Self:
+        if self.particles * self.repeats > MOST:
+            raise ValueError(f"particles x repeats may be {MOST:,} at most, not {self.particles * self.repeats:,}")
+        return self
 
     @property
     def samples(self) -> int:

@@ -78,6 +78,11 @@ def test_few_effective_samples_are_announced(client: Client) -> None:
     ("changes", "words"),
     [
         ({"mode": "sample"}, ["'sample' needs", "feynman_kac"]),
+        (
+            {"mode": "sample", "keep": "top_k", "search": {"method": "feynman_kac"}},
+            ["'sample' returns", "valid here: all"],
+        ),
+        ({"search": {"method": "feynman_kac", "particles": 1000, "repeats": 100000}}, ["10,000,000"]),
         ({"search": {"method": "feynman_kac", "particles": 1}}, ["particles", "greater than or equal to 2"]),
         ({"search": {"method": "feynman_kac", "tilt": -1.0}}, ["tilt"]),
         ({"model": {"name": "digits", "eta": 0.0}, "search": {"method": "feynman_kac"}}, ["eta", "stochastic_step"]),

@@ -1,0 +1,69 @@
+"""Identical answers are scored once; answers that only look alike are not taken for each other."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from search.engine import Engine
+from search.known import Known, content
+from search.ports import Answer, Item, Score
+from search.scoring import Judge
+
+ITEM = Item(id="a", prompt="p")
+
+
+def asked(values: Sequence[Any], items: Sequence[Item] = (ITEM,), verdict: Score | None = None) -> list[Any]:
+    """What a verifier is asked when the values come once for each item, one search after the other."""
+    seen: list[Any] = []
+
+    def verify(answers: Sequence[Answer]) -> list[Score]:
+        seen.extend(answer.value for answer in answers)
+        return [verdict or Score(float(len(str(answer.value)))) for answer in answers]
+
+    async def main() -> None:
+        engine, judge = Engine(), Judge("v", "v", verify)
+        for item in items:
+            found = await engine.judge(judge, [Answer(value, item) for value in values])
+            expected = [verdict or Score(float(len(str(value)))) for value in values]
+            assert list(found.scores) == expected
+
+    asyncio.run(main())
+    return seen
+
+
+def test_once_for_each_answer_and_item() -> None:
+    other = Item(id="a", prompt="p", target=1)
+    assert asked(["x", "y", "x", "x"]) == ["x", "y"]
+    assert asked(["x", "y"], [ITEM, ITEM, ITEM]) == ["x", "y"]
+    assert asked(["x"], [ITEM, other, ITEM]) == ["x", "x"]
+
+
+def test_unscored_answers_are_asked_again() -> None:
+    assert asked(["x", "x"], [ITEM, ITEM], Score(None, None, "out of order")) == ["x", "x"]
+
+
+def test_what_looks_alike_is_not_identical() -> None:
+    image = np.zeros((2, 3), np.uint8)
+    values: list[Any] = [1, True, "1", [1], ["1"], {"a": 1}, "", [], image, image.reshape(3, 2), image.astype(np.int8)]
+    assert len({content(value) for value in values}) == len(values)
+    assert content(image.T.copy().T) == content(image)
+    assert content("a" * 100) != content("a" * 99)
+    assert content("\ud800" * 100) == content("\ud800" * 100)
+    assert content(object()) is None
+
+
+def test_answers_that_cannot_be_compared_stand_alone() -> None:
+    one = object()
+    assert asked([one, one]) == [one, one]
+
+
+def test_what_was_asked_longest_ago_is_forgotten() -> None:
+    known = Known(most=10)
+    for number in range(5):
+        item = Item(id=str(number))
+        known.learn("v", item, {("text", f"{i}"): Score(1.0) for i in range(4)})
+    assert known.held <= 10
+    assert known.look("v", [Answer("1", Item(id="4"))]).missing == {}
+    assert known.look("v", [Answer("1", Item(id="0"))]).missing
