@@ -53,12 +53,28 @@ class Bench:
 
 @dataclass(frozen=True)
 class Finding:
-    """One span's outcome with its grades."""
+    """One span's outcome with its grades. whole: the method came to its end, so that its weights aim at its target."""
 
     span: Span
     outcome: Outcome
     grades: Verdicts
     error: str | None = None
+    whole: bool = False
+
+
+def tools_of(bench: Bench, engine: Engine, task: Task, span: Span, deadline: float) -> Metered:
+    """What the search of one span may do."""
+    budget = Budget(
+        evaluations=span.evaluations,
+        previews=span.previews,
+        verifier_calls=span.verifier_calls,
+        verifier_seconds=span.verifier_seconds,
+        seconds=None,  # the deadline holds for the whole job
+    )
+    generator, verifiers = bench.generator, bench.verifiers
+    verdicts = bench.prepared.plan.verdicts(generator.steps)
+    shared = Shared(engine, task, generator, verifiers)
+    return Metered(shared, generator, len(verifiers), budget, verdicts, deadline)
 
 
 async def search(
@@ -71,25 +87,9 @@ async def search(
     seen: Callable[[Population, Spent], None] = lambda state, spent: None,
 ) -> Finding:
     """Run the job's method on one span, from the state `before`, then the graders on what it found."""
-    spec = bench.prepared.spec
-    plan = bench.prepared.plan
+    spec, method = bench.prepared.spec, bench.prepared.method
     task = Task(spec.items[span.item], spec.seed, span.first, span.count)
-    budget = Budget(
-        evaluations=span.evaluations,
-        previews=span.previews,
-        verifier_calls=span.verifier_calls,
-        verifier_seconds=span.verifier_seconds,
-        seconds=None,  # the deadline holds for the whole job
-    )
-    tools = Metered(
-        Shared(engine, task, bench.generator, bench.verifiers),
-        bench.generator,
-        len(bench.verifiers),
-        budget,
-        plan.verdicts(bench.generator.steps),
-        deadline,
-    )
-    method = bench.prepared.method
+    tools = tools_of(bench, engine, task, span, deadline)
     resume: dict[str, Population] = {}
     if before is not None:
         resume["resume"], tools.spent = before
@@ -98,16 +98,23 @@ async def search(
     if outcome.error:
         log.error("item %d failed", span.item, exc_info=outcome.error)
     error = catalog.reason(outcome.error) if outcome.error else None
-    population = None if outcome.population is None else outcome.population.found()
-    outcome = replace(outcome, population=population)
-    if population is None:
+    if outcome.population is None:
         return Finding(span, outcome, Verdicts(), error)
-    if plan.rule == "first_pass" and population.verdicts.passed.any():
-        outcome = replace(outcome, stop_reason="target_reached")
-    if not bench.graders:
-        return Finding(span, outcome, Verdicts(), error)
-    grading = Shared(engine, task, bench.generator, bench.graders)
-    return Finding(span, outcome, await grading.judged(population.verdicts.answers), error)
+    population = outcome.population.found()
+    reason = stop_reason(outcome, population, span, bench.prepared.plan.rule)
+    found = replace(outcome, population=population, stop_reason=reason)
+    grades = Verdicts()
+    if bench.graders:
+        grades = await Shared(engine, task, bench.generator, bench.graders).judged(population.verdicts.answers)
+    return Finding(span, found, grades, error, whole=outcome.stop_reason is None)
+
+
+def stop_reason(outcome: Outcome, found: Population, span: Span, rule: str) -> str | None:
+    """Why the search drew what it drew; None when it drew all that was asked for."""
+    if rule == "first_pass":
+        return "target_reached" if found.verdicts.passed.any() else outcome.stop_reason
+    # A method that came to its end with fewer answers was let start fewer.
+    return outcome.stop_reason or ("budget" if len(found) < span.count else None)
 
 
 async def execute(
@@ -179,7 +186,7 @@ def weights_of(results: Results, job: int, finding: Finding, weighted: bool) -> 
     population = finding.outcome.population
     assert population is not None
     n = len(population)
-    if not weighted or n < finding.span.count or finding.outcome.stop_reason is not None:
+    if not weighted or not finding.whole:
         return [None] * n
     total = population.log_z + population.log_weights
     log_z = log_mean_exp(total)

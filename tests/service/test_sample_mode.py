@@ -119,3 +119,14 @@ def test_correctors_over_http(client: Client) -> None:
     assert w @ x == pytest.approx(0.8, abs=0.05)
     assert w @ x**2 - (w @ x) ** 2 == pytest.approx(0.2, abs=0.04)
     assert np.log(np.mean(np.exp(sample.log_z))) == pytest.approx(-1.430510, abs=0.15)
+
+
+def test_a_budget_for_fewer_particles_keeps_their_weights(client: Client) -> None:
+    spec = job(1, model=G2, search={"method": "feynman_kac"}, mode="sample", budget={"evaluations": 100})
+    view = done(client, spec)
+    sample = next(client.items(view.id)).sample
+    assert sample is not None
+    assert len(sample.answers) == 5  # 20 steps each
+    assert view.stop_reason == "budget"
+    assert len(sample.log_z) == 1
+    assert sample.ess > 1
