@@ -1,7 +1,7 @@
 """The generators that come with Winnow, by name."""
 
+from search.configs import ModelConfig
 from search.plugins import Registry
-from search.ports import ModelConfig
 
 GENERATORS = Registry(
     "model",

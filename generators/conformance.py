@@ -14,7 +14,8 @@ import numpy as np
 from generators import weighing
 from generators.comparing import Failed, alike, arrays, close, is_image, is_json, same
 from search import keys
-from search.ports import Generator, Item, Neighbouring, Renoising, Rows
+from search.ports import Generator, Item, Rows
+from search.tools import Neighbouring, Renoising
 
 
 def examine(

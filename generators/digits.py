@@ -12,8 +12,9 @@ from generators.denoising import Model, Network
 from generators.diffusion import Diffusion
 from generators.solvers import STOCHASTIC, Solver, evaluations
 from generators.tracing import traced
+from search.configs import ModelConfig
 from search.plugins import plugin
-from search.ports import Floats, Generator, Item, ModelConfig
+from search.ports import Floats, Generator, Item
 
 NULL_CLASS = 10
 WEIGHTS = Path(__file__).parent / "weights"

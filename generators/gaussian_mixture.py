@@ -12,9 +12,10 @@ from pydantic import Field
 from generators import correctors
 from generators.mixtures import Components, Posterior, posterior
 from generators.toy import Toy
+from search.configs import ModelConfig
 from search.keys import START, Words, normals, uniforms
 from search.plugins import plugin
-from search.ports import Floats, Generator, Item, Many, ModelConfig, Rows
+from search.ports import Floats, Generator, Item, Many, Rows
 
 
 class GaussianMixture(Components, ModelConfig):

@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from search.configs import ModelConfig
 from search.keys import START, Words, normals
 from search.plugins import plugin
-from search.ports import Floats, Generator, Item, ModelConfig, Rows
+from search.ports import Floats, Generator, Item, Rows
 
 FILE = "terrain_diffusion/weights/terrain_consistency_unet_difficulty100.onnx"
 SHA256 = "95be54b4a39d58320e187a7ec533351c957f16a00be58773c86074828ee67887"

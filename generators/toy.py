@@ -13,9 +13,10 @@ from typing import Any, Self
 import numpy as np
 from pydantic import Field, model_validator
 
+from search.configs import ModelConfig
 from search.keys import START, Words, uniforms
 from search.plugins import plugin
-from search.ports import Floats, Generator, Ints, Item, Many, ModelConfig, Rows
+from search.ports import Floats, Generator, Ints, Item, Many, Rows
 
 MASK = -1
 

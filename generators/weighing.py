@@ -5,7 +5,8 @@ from typing import cast
 import numpy as np
 
 from generators.comparing import Failed, arrays, same
-from search.ports import Generator, Rows, Weighted
+from search.ports import Generator, Rows
+from search.tools import Weighted
 
 
 def aimed(generator: Generator, evaluations: int | None) -> Generator:

@@ -13,8 +13,9 @@ import numpy as np
 from search import keys
 from search.batching import Batcher, Filled, OutOfMemory, best_limit, contained
 from search.known import Known, worth
-from search.ports import Answer, Floats, Generator, Item, Neighbouring, Renoising, Rows, Score, Task, Tools, Verdicts
+from search.ports import Answer, Floats, Generator, Item, Rows, Score, Task, Verdicts
 from search.scoring import Awaited, Judge, Plain, Scored, awaited, shared
+from search.tools import Neighbouring, Renoising, Tools
 
 
 class NotANumber(ValueError):

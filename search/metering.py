@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 from pydantic import Field
 
-from search.ports import Floats, Frozen, Generator, Rows, Tools, Verdicts
+from search.ports import Floats, Frozen, Generator, Rows, Verdicts
+from search.tools import Tools
 
 
 class BudgetSpent(Exception):

@@ -4,7 +4,7 @@ A *row* is one trajectory in progress. Rows are plain numpy on this side of the 
 device and back inside one batched call, so that rows of different jobs meet in it and checkpoints need no framework.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, NamedTuple, Protocol, Self, TypeVar, overload
 
@@ -42,62 +42,6 @@ class Config(Frozen):
 
     def check(self, item: Item) -> None:
         """Raise ValueError, naming the value and what would have been right, when `item` cannot be used."""
-
-
-class ModelConfig(Config):
-    """Base of a generator's configuration: known before the network is loaded."""
-
-    @property
-    def evaluations(self) -> int:
-        """Network evaluations that one sample costs, at most."""
-        return 1
-
-    @property
-    def lacks(self) -> Mapping[str, str]:
-        """Capabilities that the plug-in offers but this configuration has not, each with the remedy."""
-        return {}
-
-    def suited(self, needs: Collection[str]) -> Self:
-        """This configuration with its open choices made for a method of these needs."""
-        return self
-
-
-class MethodConfig(Config):
-    """Base of a search method's configuration: how much it draws for one item, and how that may be divided."""
-
-    @property
-    def samples(self) -> int:
-        """Answers for each item, at most."""
-        raise NotImplementedError
-
-    @property
-    def piece(self) -> int | None:
-        """Samples that are one search and must stay together; None: any range of samples is a search of its own."""
-        return self.samples
-
-    @property
-    def rule(self) -> str:
-        """How an item's answer is chosen from its samples: `verifier`, `majority` or `first_pass`."""
-        return "verifier"
-
-    @property
-    def trajectories(self) -> float:
-        """Whole trajectories' worth of evaluations for one item, at most."""
-        return float(self.samples)
-
-    @property
-    def needs(self) -> frozenset[str]:
-        """Capabilities that this configuration needs beside those of its plug-in."""
-        return frozenset()
-
-    @property
-    def exponents(self) -> tuple[float, ...] | None:
-        """Powers of the models whose product is sampled; None: the model itself."""
-        return None
-
-    def verdicts(self, steps: int) -> int:
-        """Answers and previews to be scored for one row of `steps` steps, at most."""
-        return 1
 
 
 @dataclass(frozen=True)
@@ -322,68 +266,3 @@ class Verdicts:
             {n: [*self.scores.get(n, ()), *more.scores.get(n, ())] for n in {**self.scores, **more.scores}},
             {n: self.seconds.get(n, 0.0) + more.seconds.get(n, 0.0) for n in {**self.seconds, **more.seconds}},
         )
-
-
-class Renoising(Protocol):
-    """A generator that offers `renoise`."""
-
-    def renoise(self, rows: Rows, step: int) -> Rows:
-        """Rows back at an earlier step by the forward process; noise from their keys, which the caller has forked."""
-        ...
-
-
-class Neighbouring(Protocol):
-    """A generator that offers `neighbours`."""
-
-    def neighbours(self, pivots: Rows, keys: Words, cosine: float) -> Rows:
-        """One row at step 0 for each key, its noise as long as that of its pivot (at step 0) and at this cosine."""
-        ...
-
-
-class Weighted(Protocol):
-    """A generator that offers `log_weights`: a process that carries its own weight (correctors)."""
-
-    def toward(self, exponents: tuple[float, ...]) -> Generator:
-        """The same models, sampling prod q_i^b_i."""
-        ...
-
-    def log_weights(self, rows: Rows) -> Floats:
-        """What each row's last step (at step 0: its start) added to its log-weight."""
-        ...
-
-
-class Tools(Protocol):
-    """What a method may do. Awaiting shares work with every other live search; a budget may refuse: BudgetSpent."""
-
-    @property
-    def steps(self) -> int:
-        """The most steps that a row takes."""
-        ...
-
-    async def start(self, first: int, count: int) -> Rows:
-        """The task's rows from its `first`-th on, at most `count`: fewer when the budget affords fewer."""
-        ...
-
-    async def advance(self, rows: Rows) -> Rows:
-        """One step of every row that is not done; done rows pass through free."""
-        ...
-
-    async def preview(self, rows: Rows) -> Verdicts:
-        """Have every verifier score the previews of rows that are not done: decoded, but no evaluation."""
-        ...
-
-    async def judge(self, rows: Rows) -> Verdicts:
-        """Finish done rows and have every verifier score them."""
-        ...
-
-    async def renoise(self, rows: Rows, step: int) -> Rows:
-        """Rows put back to an earlier step. Needs `renoise`."""
-        ...
-
-    async def neighbours(self, pivots: Rows, cosine: float) -> Rows:
-        """A new start at this cosine to each of `pivots`, whose keys are those of the new rows. Needs `neighbours`."""
-        ...
-
-    def increments(self, rows: Rows) -> Floats:
-        """What each row's last step added to its log-weight; 0 for a model without weights of its own."""
-        ...

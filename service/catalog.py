@@ -9,10 +9,12 @@ from typing import Any, cast
 from pydantic import BaseModel, ValidationError
 
 from generators.builtin import GENERATORS
+from search.configs import MethodConfig, ModelConfig
 from search.methods import METHODS
 from search.plugins import Plugin, Registry, Unknown
-from search.ports import Config, Generator, MethodConfig, ModelConfig, Verifier, Weighted
+from search.ports import Config, Generator, Verifier
 from search.scoring import Judge, reason_of
+from search.tools import Weighted
 from service.processes import elsewhere
 from service.spec import JobSpec
 from verifiers.builtin import VERIFIERS

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from search.ports import MethodConfig
+    from search.configs import MethodConfig
     from service.client import Client
     from service.views import Compared, Comparison, Estimate, Spread
 
@@ -107,9 +107,9 @@ def plan_of(search: Any) -> "MethodConfig":
     """A search's configuration. Stops at an unknown method or a wrong field."""
     from pydantic import ValidationError
 
+    from search.configs import MethodConfig
     from search.methods import METHODS
     from search.plugins import Unknown
-    from search.ports import MethodConfig
     from service.catalog import faults
     from service.cli_input import stop
     from service.spec import Search

@@ -13,9 +13,10 @@ import numpy as np
 from search.engine import Engine, Shared
 from search.metering import Budget, Metered, Spent
 from search.population import Population, log_mean_exp
-from search.ports import Generator, Score, Task, Verdicts, Weighted
+from search.ports import Generator, Score, Task, Verdicts
 from search.run import Outcome, run
 from search.scoring import Judge
+from search.tools import Weighted
 from service import catalog
 from service.artifacts import Artifacts, Encoded, encode
 from service.catalog import Prepared

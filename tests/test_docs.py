@@ -72,14 +72,15 @@ def test_every_block_has_a_test() -> None:
 
 
 def test_make_demo() -> None:
-    """The demo, for real: three pictures, two tables."""
+    """The demo, for real: four pictures, the tables."""
     (command,) = blocks("bash", "make demo")
     shutil.rmtree(ROOT / "demo", ignore_errors=True)
     done = shell(command, COLUMNS="100")
     assert done.returncode == 0, done.stderr[-2000:]
     assert "coverage" in done.stdout
     assert "digits-unconditional" in done.stdout
-    names = ("curve.png", "best-digits-early.png", "best-digits-unconditional.png")
+    assert "rollover" in done.stdout
+    names = ("curve.png", "methods.png", "best-digits-early.png", "best-digits-unconditional.png")
     assert all((ROOT / "demo" / name).read_bytes().startswith(b"\x89PNG") for name in names)
 
 

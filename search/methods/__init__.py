@@ -1,7 +1,7 @@
 """Search methods: one paper, one file. A method is an async generator over what it can resume from."""
 
+from search.configs import MethodConfig
 from search.plugins import Registry
-from search.ports import MethodConfig
 
 METHODS = Registry(
     "method",

@@ -9,10 +9,12 @@ from typing import Self
 import numpy as np
 from pydantic import Field, model_validator
 
+from search.configs import MethodConfig
 from search.methods.selection import due, multiplied, scored, whole
 from search.plugins import plugin
 from search.population import Population
-from search.ports import Floats, MethodConfig, Task, Tools
+from search.ports import Floats, Task
+from search.tools import Tools
 
 
 class Beam(MethodConfig):

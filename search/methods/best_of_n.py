@@ -5,9 +5,11 @@ from typing import Literal
 
 from pydantic import Field
 
+from search.configs import MethodConfig
 from search.plugins import plugin
 from search.population import Population
-from search.ports import MethodConfig, Task, Tools
+from search.ports import Task
+from search.tools import Tools
 
 Select = Literal["verifier", "majority", "first_pass"]
 BLOCK = 64

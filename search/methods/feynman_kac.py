@@ -13,10 +13,12 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from search import keys
+from search.configs import MethodConfig
 from search.plugins import plugin
 from search.population import NoWeight, Population, ess
-from search.ports import Floats, Frozen, Ints, MethodConfig, Task, Tools, Verdicts
+from search.ports import Floats, Frozen, Ints, Task, Verdicts
 from search.resampling import Scheme
+from search.tools import Tools
 
 MOST = 10_000_000
 """Particles of one item, in all its populations."""

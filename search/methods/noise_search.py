@@ -8,12 +8,14 @@ from typing import Literal, NamedTuple, Self
 import numpy as np
 from pydantic import Field, model_validator
 
+from search.configs import MethodConfig
 from search.metering import BudgetSpent
 from search.methods.best_of_n import BestOfN, best_of_n
 from search.methods.selection import child, scored, whole
 from search.plugins import plugin
 from search.population import Population
-from search.ports import MethodConfig, Rows, Task, Tools
+from search.ports import Rows, Task
+from search.tools import Tools
 
 LONGEST = 1000
 """Steps up to which the cost of a path search is looked up; it is nearly constant beyond."""

@@ -10,10 +10,12 @@ from dataclasses import replace
 import numpy as np
 from pydantic import Field
 
+from search.configs import MethodConfig
 from search.methods.selection import Scored, child, scored, whole
 from search.plugins import plugin
 from search.population import NoWeight, Population
-from search.ports import Bools, Ints, MethodConfig, Rows, Task, Tools
+from search.ports import Bools, Ints, Rows, Task
+from search.tools import Tools
 
 
 class Rollover(MethodConfig):

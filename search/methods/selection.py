@@ -9,7 +9,8 @@ from search import keys
 from search.metering import BudgetSpent
 from search.methods.feynman_kac import first_reason
 from search.population import NoWeight, Population
-from search.ports import Floats, Ints, Rows, Tools, Verdicts
+from search.ports import Floats, Ints, Rows, Verdicts
+from search.tools import Tools
 
 
 def whole(rows: Rows, size: int) -> Rows:

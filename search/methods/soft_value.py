@@ -10,10 +10,12 @@ import numpy as np
 from pydantic import Field
 
 from search import keys
+from search.configs import MethodConfig
 from search.methods.selection import due, multiplied, scored, whole
 from search.plugins import plugin
 from search.population import Population
-from search.ports import Floats, Ints, MethodConfig, Rows, Task, Tools
+from search.ports import Floats, Ints, Rows, Task
+from search.tools import Tools
 
 
 class SoftValue(MethodConfig):

@@ -13,8 +13,9 @@ from generators.diffusion import Diffusion
 from generators.digits import squared_cosine
 from generators.targets import Target, placed, quietest
 from search import keys
+from search.configs import ModelConfig
 from search.population import Population, log_mean_exp, normalised
-from search.ports import Item, ModelConfig, Rows
+from search.ports import Item, Rows
 
 NULL, CLASS = 1, 0
 MEANS = np.array([[0.5, -1.0], [0.0, 0.25]])  # of the class, of everything

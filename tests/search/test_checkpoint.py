@@ -9,11 +9,12 @@ import pytest
 
 from generators.builtin import GENERATORS
 from search.checkpoint import Unreadable, pack, unpack
+from search.configs import MethodConfig
 from search.engine import Engine, Shared
 from search.metering import Budget, Metered, Spent
 from search.methods import METHODS
 from search.population import Population
-from search.ports import Item, MethodConfig, Task
+from search.ports import Item, Task
 from search.run import Outcome, run
 from search.scoring import Judge
 from verifiers.builtin import VERIFIERS

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from search.configs import MethodConfig
 from search.methods import METHODS
 from search.plugins import Facts, Plugin, Registry, Unknown, plugin
-from search.ports import Config, MethodConfig
+from search.ports import Config
 
 TABLE = {"one": "search.methods.best_of_n:best_of_n", "broken": "search.no_such_module:thing"}
 

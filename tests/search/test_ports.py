@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from search import keys
-from search.ports import Config, Frozen, Item, Many, MethodConfig, ModelConfig, Rows, Score, Verdicts, unscored
+from search.configs import MethodConfig, ModelConfig
+from search.ports import Config, Frozen, Item, Many, Rows, Score, Verdicts, unscored
 
 
 def some(n: int) -> Rows:

@@ -20,8 +20,8 @@ import sqlalchemy as sa
 from helping import GAUSS, SLOW, done, ended, job, prepared, refused
 from typer.testing import CliRunner
 
+from search.configs import MethodConfig
 from search.methods.best_of_n import BestOfN
-from search.ports import MethodConfig
 from service.cli import app
 from service.cli_compare import controls, show
 from service.client import Client

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
+from search.configs import ModelConfig
 from search.keys import START, Words, uniforms
 from search.plugins import plugin
-from search.ports import Answer, Config, Generator, Item, ModelConfig, Rows, Score, Verifier
+from search.ports import Answer, Config, Generator, Item, Rows, Score, Verifier
 
 ENTRY_POINTS = """
 [winnow.generators]

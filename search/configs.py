@@ -1,0 +1,62 @@
+"""Configurations that say what things cost before anything heavy is loaded."""
+
+from collections.abc import Collection, Mapping
+from typing import Self
+
+from search.ports import Config
+
+
+class ModelConfig(Config):
+    """Base of a generator's configuration: known before the network is loaded."""
+
+    @property
+    def evaluations(self) -> int:
+        """Network evaluations that one sample costs, at most."""
+        return 1
+
+    @property
+    def lacks(self) -> Mapping[str, str]:
+        """Capabilities that the plug-in offers but this configuration has not, each with the remedy."""
+        return {}
+
+    def suited(self, needs: Collection[str]) -> Self:
+        """This configuration with its open choices made for a method of these needs."""
+        return self
+
+
+class MethodConfig(Config):
+    """Base of a search method's configuration: how much it draws for one item, and how that may be divided."""
+
+    @property
+    def samples(self) -> int:
+        """Answers for each item, at most."""
+        raise NotImplementedError
+
+    @property
+    def piece(self) -> int | None:
+        """Samples that are one search and must stay together; None: any range of samples is a search of its own."""
+        return self.samples
+
+    @property
+    def rule(self) -> str:
+        """How an item's answer is chosen from its samples: `verifier`, `majority` or `first_pass`."""
+        return "verifier"
+
+    @property
+    def trajectories(self) -> float:
+        """Whole trajectories' worth of evaluations for one item, at most."""
+        return float(self.samples)
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Capabilities that this configuration needs beside those of its plug-in."""
+        return frozenset()
+
+    @property
+    def exponents(self) -> tuple[float, ...] | None:
+        """Powers of the models whose product is sampled; None: the model itself."""
+        return None
+
+    def verdicts(self, steps: int) -> int:
+        """Answers and previews to be scored for one row of `steps` steps, at most."""
+        return 1
