@@ -138,11 +138,15 @@ def figure(found: Mapping[str, Any], path: Path) -> None:
                 axis.errorbar([p[unit] for p in points], right[0], error, marker="o", capsize=2, label=name)
                 axis.set(
                     xscale="log",
+                    ylim=(0, 1.02),
                     xlabel=f"{'processor ' * (unit == 'seconds')}{unit} an item",
                     ylabel="read as the asked digit",
                     title=model,
                 )
-        row[0].legend()
+        for axis in row:
+            axis.xaxis.set_minor_formatter("")
+            axis.grid(alpha=0.3)
+        row[0].legend(loc="lower right", fontsize=8)
     picture.savefig(path, dpi=110)
     plt.close(picture)
 
@@ -154,7 +158,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--answers", type=int, default=400)
     parser.add_argument("--sizes", type=int, nargs="+", default=[2, 4, 8, 16])
     parser.add_argument("--steps", type=int, default=10)
-    parser.add_argument("--methods", nargs="+", help="Only these.")
+    parser.add_argument("--methods", nargs="+", help="only these")
+    parser.add_argument("--search", nargs="+", default=[], type=json.loads, help="these, as JSON, against best of n")
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args(arguments)
@@ -162,9 +167,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in options.models:
         model = {"name": name, "steps": options.steps, "dtype": options.dtype}
         for n in options.sizes:
-            wanted = {
-                m: s for m, s in searches(n).items() if not options.methods or m in ("best_of_n", *options.methods)
-            }
+            every = searches(n)
+            if options.search:
+                every = {"best_of_n": every["best_of_n"]} | {json.dumps(s): s for s in options.search}
+            wanted = {m: s for m, s in every.items() if not options.methods or m in ("best_of_n", *options.methods)}
             found.setdefault(name, {})[str(n)] = compared(model, wanted, options.answers)
     whole = {"bench": "methods", "steps": options.steps, "answers": options.answers, "models": found}
     print(json.dumps(whole))
