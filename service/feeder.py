@@ -16,6 +16,10 @@ log = logging.getLogger("winnow.feeder")
 LEADER = "winnow:feeder"
 PAUSE, IDLE = 0.1, 0.5
 RECONCILE = 2.0
+GATHER = 0.01
+"""Seconds in which jobs that come together are gathered: a round of feeding costs as much for one as for ten."""
+LEAD, RENEW = 5.0, 1.0
+"""Seconds that the lock lasts, and after which it is asked for again."""
 
 
 @dataclass
@@ -28,6 +32,7 @@ class Feeder:
     window: int = 256
     wake: threading.Event = field(default_factory=threading.Event)
     stopping: threading.Event = field(default_factory=threading.Event)
+    leads: float = 0.0  # until when the lock need not be renewed
     behind: bool = False  # some shards wait for room in their window
 
     def start(self) -> threading.Thread:
@@ -56,16 +61,19 @@ class Feeder:
             except Exception:
                 log.exception("feeder")
                 self.stopping.wait(1.0)
-            self.wake.wait(PAUSE if self.behind else IDLE)
+            if self.wake.wait(PAUSE if self.behind else IDLE):
+                self.stopping.wait(GATHER)
             self.wake.clear()
 
     def _lead(self) -> bool:
         """Whether this feeder holds the lock, which it renews."""
-        if self.broker.redis.set(LEADER, self.name, nx=True, px=5000):
+        now, life = time.monotonic(), int(1000 * LEAD)
+        if now < self.leads:
             return True
-        mine = self.broker.redis.get(LEADER) == self.name
-        if mine:
-            self.broker.redis.pexpire(LEADER, 5000)
+        mine = bool(self.broker.redis.set(LEADER, self.name, nx=True, px=life))
+        if not mine and self.broker.redis.get(LEADER) == self.name:
+            mine = bool(self.broker.redis.pexpire(LEADER, life))
+        self.leads = now + RENEW if mine else 0.0
         return mine
 
     def feed(self) -> int:
