@@ -40,7 +40,8 @@ ROLLOVERS = {2: (1, 2), 4: (1, 4), 8: (3, 8), 16: (6, 8)}
 
 
 def searches(n: int) -> dict[str, dict[str, Any]]:
-    """Every method at n trajectories' worth of evaluations, or a little less; settings found on other seeds."""
+    """Every method at n trajectories' worth of evaluations, or a little less; tilt, width and answers were
+    chosen by looking at some of the same prompts and seeds, on digits-unconditional."""
     answers, width = ROLLOVERS.get(n, (max(1, 3 * n // 8), 8))
     found: dict[str, dict[str, Any]] = {
         "best_of_n": {"method": "best_of_n", "n": n},
