@@ -14,7 +14,6 @@ import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 from generators.builtin import GENERATORS
@@ -26,6 +25,7 @@ from search.methods.best_of_n import BestOfN, best_of_n
 from search.ports import Generator, Item, Task
 from search.run import run
 from service.embedded import KEEP_MEMORY
+from service.heartbeat import resident
 from service.settings import core_count
 
 SIZES = (16, 32, 64, 128, 256)
@@ -38,12 +38,12 @@ def digits(steps: int, dtype: str) -> Generator:
     return found.factory(found.config(steps=steps, dtype=dtype))  # type: ignore[call-arg]
 
 
-def bare(dtype: Any, seconds: float) -> float:
-    """Evaluations per second of the network alone, at its best batch size."""
+def bare(weights: str, dtype: Any, seconds: float) -> dict[int, float]:
+    """Evaluations per second of the network alone, at each batch size, `seconds` each."""
     import torch
 
-    network: Any = model("digits", dtype).network
-    rates: list[float] = []
+    network: Any = model(weights, dtype).network
+    rates: dict[int, float] = {}
     with torch.inference_mode():
         for size in SIZES:
             x = torch.randn(size, 4, 14, 14)
@@ -51,11 +51,11 @@ def bare(dtype: Any, seconds: float) -> float:
             for _ in range(3):
                 network(x, t, c)
             calls, started = 0, time.perf_counter()
-            while time.perf_counter() - started < seconds / len(SIZES):
+            while time.perf_counter() - started < seconds:
                 network(x, t, c)
                 calls += 1
-            rates.append(calls * size / (time.perf_counter() - started))
-    return max(rates)
+            rates[size] = calls * size / (time.perf_counter() - started)
+    return rates
 
 
 def apart(dtype: str, rows: int, seconds: float) -> float:
@@ -102,11 +102,6 @@ async def together(dtype: str, rows: int, jobs: int, seconds: float) -> dict[str
     return {"rate": rate, "rows a call": mean, "limit": filled.limit, "jobs": finished}
 
 
-def resident() -> float:
-    """Megabytes of this process in memory."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE") / 2**20
-
-
 async def memory(jobs: int) -> dict[str, float]:
     """Megabytes after a fifth of the jobs, and after all."""
     engine, generator, sizes = Engine(core_count()), digits(2, "float32"), list[float]()
@@ -115,7 +110,7 @@ async def memory(jobs: int) -> dict[str, float]:
         tools = Metered(Shared(engine, task, generator, []), generator, 0, NO_LIMIT)
         await run(best_of_n(task, tools, BestOfN.model_validate({"n": 4})), tools)
         if number in (jobs // 5, jobs - 1):
-            sizes.append(resident())
+            sizes.append((resident() or 0) / 2**20)
     return {"after a fifth": sizes[0], "after all": sizes[1]}
 
 
@@ -130,7 +125,7 @@ def child(kind: str, threads: int, **options: Any) -> Any:
 def measured(kind: str, **options: Any) -> Any:
     """In the child."""
     if kind == "bare":
-        return bare(**options)
+        return max(bare("digits", options["dtype"], options["seconds"] / len(SIZES)).values())
     if kind == "apart":
         return apart(**options)
     return asyncio.run(together(**options) if kind == "together" else memory(**options))

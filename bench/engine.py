@@ -18,33 +18,12 @@ import tempfile
 import time
 from typing import Any
 
-from bench.company import measure
+from bench.company import SIZES, bare, measure
 from bench.overheads import program
-from generators.digits import model
 from service.client import AsyncClient
 from service.settings import core_count
 
-SIZES = (16, 32, 64, 128, 256)
 SERVE = ("serve", "--port", "{port}", "--data-dir")
-
-
-def bare(name: str, seconds: float) -> dict[int, float]:
-    """Evaluations per second of the network alone, at each batch size."""
-    import torch
-
-    network: Any = model(name, "float32").network
-    rates: dict[int, float] = {}
-    with torch.inference_mode():
-        for size in SIZES:
-            x = torch.randn(size, 4, 14, 14)
-            t, c = torch.full((size,), 500), torch.arange(size) % 10
-            network(x, t, c)
-            calls, started = 0, time.perf_counter()
-            while time.perf_counter() - started < seconds:
-                network(x, t, c)
-                calls += 1
-            rates[size] = calls * size / (time.perf_counter() - started)
-    return rates
 
 
 def job(options: argparse.Namespace, steps: int, number: int) -> dict[str, Any]:
@@ -97,7 +76,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, program("service.cli", *SERVE, folder) as url:
         asyncio.run(served(url, options, 2, 3))  # the worker loads and measures its network
         for _ in range(options.rounds):
-            alone.append(bare(options.model, 2))
+            alone.append(bare(options.model, "float32", 2))
             # About half a minute each: the fewer steps, the more generations.
             turns = {steps: served(url, options, steps, max(4, 80 // steps)) for steps in options.steps}
             whole.append({steps: asyncio.run(turn) for steps, turn in turns.items()})

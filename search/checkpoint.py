@@ -57,9 +57,8 @@ def _plain(value: Any, arrays: list[Any]) -> Any:
         return {"map": [[_plain(key, arrays), _plain(inner, arrays)] for key, inner in pairs]}
     if isinstance(value, list | tuple):
         listed = cast(list[Any], value)
-        if len({(x.shape, x.dtype) if isinstance(x, np.ndarray) else None for x in listed} - {None}) == 1 and all(
-            isinstance(x, np.ndarray) for x in listed
-        ):
+        shapes = {(x.shape, x.dtype) if isinstance(x, np.ndarray) else None for x in listed}
+        if len(shapes) == 1 and None not in shapes:
             arrays.append(np.stack(listed))
             return {"stack": len(arrays) - 1}
         return {"list" if isinstance(value, list) else "tuple": [_plain(inner, arrays) for inner in listed]}

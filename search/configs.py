@@ -3,6 +3,8 @@
 from collections.abc import Collection, Mapping
 from typing import Self
 
+from pydantic import Field
+
 from search.ports import Config
 
 
@@ -60,3 +62,19 @@ class MethodConfig(Config):
     def verdicts(self, steps: int) -> int:
         """Answers and previews to be scored for one row of `steps` steps, at most."""
         return 1
+
+
+class Independent(MethodConfig):
+    """Base of methods that draw n answers, each a search of its own."""
+
+    n: int = Field(4, ge=1, le=1_000_000, description="Answers for each item.")
+
+    @property
+    def samples(self) -> int:
+        """Independent answers."""
+        return self.n
+
+    @property
+    def piece(self) -> None:
+        """Any range of answers is a search."""
+        return None

@@ -1,7 +1,6 @@
 """`winnow`: serve, work, and everything a client does. Heavy imports stay inside the commands."""
 
 import signal
-import tempfile
 import threading
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +9,7 @@ import typer
 
 from service.cli_client import curve, emit, results, submit, watch
 from service.cli_compare import compare
-from service.cli_input import DataDir, alone, read_spec, settings, stop
+from service.cli_input import DataDir, alone, own, read_spec, settings, stop
 
 app = typer.Typer(
     help="Sample many, verify, keep the best, and know what it cost.",
@@ -110,23 +109,12 @@ def run(
     workers: Annotated[int, typer.Option(min=1)] = 1,
 ) -> None:
     """Run one job on an embedded service of its own and print the result as JSON."""
-    from service.client import Client, Refused
-    from service.embedded import Stack
-    from service.opening import Unusable
     from service.progress import watched
 
     spec = read_spec(job)
-    with tempfile.TemporaryDirectory(prefix="winnow-") as temporary:
-        chosen = alone(settings(data_dir=data_dir or Path(temporary)))
-        try:
-            with (
-                Stack(chosen, workers=workers, log=chosen.data_dir / "worker.log") as stack,
-                Client(stack.url) as client,
-            ):
-                last = watched(client, [client.submit(spec).id])[0]
-                emit(client, last.id, out)
-        except (Unusable, Refused) as error:
-            stop(error)
+    with own(data_dir, workers) as client:
+        last = watched(client, [client.submit(spec).id])[0]
+        emit(client, last.id, out)
     if last.state != "completed":
         stop(f"the job has {last.state}{': ' + last.error if last.error else ''}")
 

@@ -1,9 +1,8 @@
 """`winnow compare`: one job under several searches, best of n among them as the control at equal evaluations."""
 
 import json
-import tempfile
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -147,28 +146,11 @@ def controls(plans: Sequence["MethodConfig"]) -> list[int]:
     return added
 
 
-@contextmanager
-def serving(url: str | None, data_dir: Path | None, workers: int) -> Generator["Client"]:
+def serving(url: str | None, data_dir: Path | None, workers: int) -> AbstractContextManager["Client"]:
     """A client of a running service, or of one that lives as long as this."""
-    from service.cli_input import alone, connected, settings, stop
-    from service.client import Client, Refused
-    from service.embedded import Stack
-    from service.opening import Unusable
+    from service.cli_input import connected, own
 
-    if url is not None:
-        with connected(url) as client:
-            yield client
-        return
-    with tempfile.TemporaryDirectory(prefix="winnow-") as temporary:
-        chosen = alone(settings(data_dir=data_dir or Path(temporary)))
-        try:
-            with (
-                Stack(chosen, workers=workers, log=chosen.data_dir / "worker.log") as stack,
-                Client(stack.url) as client,
-            ):
-                yield client
-        except (Unusable, Refused) as error:
-            stop(error)
+    return own(data_dir, workers) if url is None else connected(url)
 
 
 def show(comparison: "Comparison") -> None:

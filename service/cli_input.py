@@ -1,6 +1,9 @@
 """What the commands are given: options, settings, job files, a server. What is wrong with it is one sentence."""
 
 import sys
+import tempfile
+from collections.abc import Generator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -56,7 +59,26 @@ def read_spec(path: Path) -> dict[str, Any]:
     return value
 
 
-class connected:  # noqa: N801 - reads as a verb
+@contextmanager
+def own(data_dir: Path | None, workers: int) -> Generator["Client"]:
+    """A client of a service that lives as long as this, in a folder of its own unless one is given."""
+    from service.client import Client, Refused
+    from service.embedded import Stack
+    from service.opening import Unusable
+
+    with tempfile.TemporaryDirectory(prefix="winnow-") as temporary:
+        chosen = alone(settings(data_dir=data_dir or Path(temporary)))
+        try:
+            with (
+                Stack(chosen, workers=workers, log=chosen.data_dir / "worker.log") as stack,
+                Client(stack.url) as client,
+            ):
+                yield client
+        except (Unusable, Refused) as error:
+            stop(error)
+
+
+class connected(AbstractContextManager["Client"]):  # noqa: N801 - reads as a verb
     """A client whose failures are sentences."""
 
     def __init__(self, url: str) -> None:

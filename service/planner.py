@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from search.configs import MethodConfig
 from search.metering import Budget
 from service.catalog import Invalid, Prepared
 from service.spec import Span
@@ -20,6 +21,11 @@ def share(total: int | None, part: int, parts: int) -> int | None:
     return None if total is None else total * (part + 1) // parts - total * part // parts
 
 
+def span_size(plan: MethodConfig, largest: int) -> int:
+    """Samples of one span: a piece, or as many as cost at most `largest` trajectories."""
+    return plan.piece or max(1, min(plan.samples, int(largest * plan.samples / plan.trajectories)))
+
+
 def spans(prepared: Prepared, largest: int) -> Iterator[Span]:
     """Every item's samples in pieces of at most `largest`, with their share of the job's budget.
 
@@ -29,7 +35,7 @@ def spans(prepared: Prepared, largest: int) -> Iterator[Span]:
     budget: Budget = prepared.spec.budget
     items, n = len(prepared.spec.items), prepared.plan.samples
     piece = prepared.plan.piece
-    size = max(1, min(n, int(largest * n / prepared.plan.trajectories))) if piece is None else piece
+    size = span_size(prepared.plan, largest)
     plain = prepared.plan.trajectories == n and prepared.plan.verdicts(2) == 1
     prices = {"evaluations": prepared.price, "previews": 0, "verifier_calls": len(prepared.of("verifier"))}
 
@@ -58,7 +64,7 @@ def shards(prepared: Prepared) -> list[list[Span]]:
     largest = max(1, min(SHARD_SAMPLES, SHARD_EVALUATIONS // max(1, prepared.price)))
     items, n = len(prepared.spec.items), prepared.plan.samples
     each = prepared.plan.trajectories / n  # of one sample
-    pieces = items * -(-n // (prepared.plan.piece or max(1, int(largest / each))))
+    pieces = items * -(-n // span_size(prepared.plan, largest))
     if pieces > MOST_SPANS:
         message = f"{items} items of {n} samples make {pieces} pieces of work; a job has at most {MOST_SPANS}"
         raise Invalid([{"loc": ["search"], "msg": f"{message}. Ask for fewer samples, or submit several jobs"}])

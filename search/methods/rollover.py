@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 from pydantic import Field
 
-from search.configs import MethodConfig
+from search.configs import Independent
 from search.methods.selection import Scored, child, scored, whole
 from search.plugins import plugin
 from search.population import NoWeight, Population
@@ -18,21 +18,10 @@ from search.ports import Bools, Ints, Rows, Task
 from search.tools import Tools
 
 
-class Rollover(MethodConfig):
+class Rollover(Independent):
     """n answers for each item."""
 
-    n: int = Field(4, ge=1, le=1_000_000, description="Answers for each item.")
     width: int = Field(4, ge=1, le=100_000, description="Quota of each step: candidates that may be drawn.")
-
-    @property
-    def samples(self) -> int:
-        """Independent answers."""
-        return self.n
-
-    @property
-    def piece(self) -> None:
-        """Every answer is a search of its own."""
-        return None
 
     @property
     def trajectories(self) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from search import keys
-from search.configs import MethodConfig
+from search.configs import Independent
 from search.methods.selection import due, multiplied, scored, whole
 from search.plugins import plugin
 from search.population import Population
@@ -18,25 +18,14 @@ from search.ports import Floats, Ints, Rows, Task
 from search.tools import Tools
 
 
-class SoftValue(MethodConfig):
+class SoftValue(Independent):
     """n answers for each item, each chosen step by step among `children`."""
 
-    n: int = Field(4, ge=1, le=1_000_000, description="Answers for each item.")
     children: int = Field(8, ge=1, le=100_000, description="M: candidates among which one is chosen.")
     alpha: float = Field(
         0.0, ge=0, le=1e9, description="Temperature of the choice: 0 takes the best; exp(r / alpha) is the target."
     )
     every: int = Field(1, ge=1, description="Steps from one choice to the next; all steps or more is best of M.")
-
-    @property
-    def samples(self) -> int:
-        """Answers, one of each group of candidates."""
-        return self.n
-
-    @property
-    def piece(self) -> None:
-        """Every answer is a search of its own."""
-        return None
 
     @property
     def trajectories(self) -> float:
