@@ -123,6 +123,7 @@ def create(connection: sa.Connection, prepared: Prepared, idempotency_key: str |
                 "label": judge.label,
                 "name": judge.choice.plugin.name,
                 "version": judge.version,
+                "config": json.dumps({**judge.choice.config.model_dump(mode="json"), "threshold": judge.threshold}),
             }
             for i, judge in enumerate(prepared.judges)
         ],

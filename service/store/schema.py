@@ -110,7 +110,9 @@ judges = Table(
     Column("label", Text, nullable=False),
     Column("name", Text, nullable=False),
     Column("version", Text, nullable=False),
+    Column("config", Text, nullable=False, server_default="{}"),  # the plug-in's own, with its threshold, as JSON
     sa.UniqueConstraint("job", "label", "version"),
+    sa.Index("judges_name", "name", "version"),
 )
 
 scores = Table(
@@ -136,6 +138,39 @@ tallies = Table(  # running counts of (judge, item): curves read these and never
     Column("passed", Integer, nullable=False),
     Column("unscored", Integer, nullable=False),
     Column("first_pass", Integer),  # lowest sample that passed
+    sqlite_with_rowid=False,
+)
+
+pools = Table(  # the verdicts of one search, packed as columns (see store/pools.py): curves read these and never scan
+    "pools",
+    metadata,
+    Column("judge", Number, primary_key=True),
+    Column("item", Integer, primary_key=True),
+    Column("first", Integer, primary_key=True),
+    Column("n", Integer, nullable=False),
+    Column("data", sa.LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+audits = Table(  # what a person says of an answer, against which its judge is measured
+    "audits",
+    metadata,
+    Column("judge", Number, primary_key=True),
+    Column("item", Integer, primary_key=True),
+    Column("sample", Integer, primary_key=True),
+    Column("right", Boolean, nullable=False),
+    Column("at", Float, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+features = Table(  # where the answers of one search lie in the job's feature space, float16 [n, d]
+    "features",
+    metadata,
+    Column("job", Number, primary_key=True),
+    Column("item", Integer, primary_key=True),
+    Column("first", Integer, primary_key=True),
+    Column("n", Integer, nullable=False),
+    Column("data", sa.LargeBinary, nullable=False),
     sqlite_with_rowid=False,
 )
 
