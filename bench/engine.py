@@ -11,16 +11,17 @@ JSON object.
 """
 
 import argparse
-import asyncio
 import json
 import statistics
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from http.client import HTTPConnection
 from typing import Any
 
 from bench.company import SIZES, bare, measure
 from bench.overheads import program
-from service.client import AsyncClient
 from service.settings import core_count
 
 SERVE = ("serve", "--port", "{port}", "--data-dir")
@@ -37,7 +38,7 @@ def job(options: argparse.Namespace, steps: int, number: int) -> dict[str, Any]:
     }
 
 
-async def served(url: str, options: argparse.Namespace, steps: int, generations: int) -> float:
+def served(url: str, options: argparse.Namespace, steps: int, generations: int) -> float:
     """Evaluations per second while `--jobs` jobs are in flight, over all generations but the first and the last.
 
     Each of `--jobs` clients submits `generations` jobs, one after the other. Jobs that start together end together, so
@@ -45,19 +46,32 @@ async def served(url: str, options: argparse.Namespace, steps: int, generations:
     """
     done: list[tuple[float, int]] = []
 
-    async def client_of(client: AsyncClient, number: int) -> None:
-        for generation in range(generations):
-            view = await client.submit(job(options, steps, number + generation * options.jobs), wait=60)
-            while not view.finished:
-                view = await client.job(view.id)
-            if view.state != "completed":
-                raise RuntimeError(f"job {view.id} is {view.state}")
-            done.append((time.perf_counter(), view.usage.evaluations))
+    def client_of(number: int) -> None:
+        """Plain sockets: what a client costs is taken from the cores that it measures."""
+        with closing(HTTPConnection(url.removeprefix("http://"), timeout=120)) as http:
+            for generation in range(generations):
+                spec = json.dumps(job(options, steps, number + generation * options.jobs))
+                view = answer(http, "POST", "/v1/jobs", spec)
+                while view["state"] in ("queued", "in_progress"):
+                    view = answer(http, "GET", f"/v1/jobs/{view['id']}")
+                if view["state"] != "completed":
+                    raise RuntimeError(f"job {view['id']} is {view['state']}")
+                done.append((time.perf_counter(), view["usage"]["evaluations"]))
 
-    async with AsyncClient(url) as client:
-        await asyncio.gather(*(client_of(client, number) for number in range(options.jobs)))
+    with ThreadPoolExecutor(options.jobs) as clients:
+        list(clients.map(client_of, range(options.jobs)))
     first, last = options.jobs - 1, options.jobs * (generations - 1) - 1
     return sum(n for _, n in done[first + 1 : last + 1]) / (done[last][0] - done[first][0])
+
+
+def answer(http: HTTPConnection, method: str, path: str, body: str | None = None) -> dict[str, Any]:
+    """The JSON of one request, which waits for a job's end where it can. Raises RuntimeError for a refusal."""
+    http.request(method, path, body, {"Content-Type": "application/json", "Prefer": "wait=60"})
+    response = http.getresponse()
+    text = response.read()
+    if response.status >= 400:
+        raise RuntimeError(f"{method} {path}: {response.status} {text[:200]!r}")
+    return json.loads(text)
 
 
 def main() -> None:
@@ -74,12 +88,11 @@ def main() -> None:
     alone: list[dict[int, float]] = []
     whole: list[dict[int, float]] = []
     with tempfile.TemporaryDirectory() as folder, program("service.cli", *SERVE, folder) as url:
-        asyncio.run(served(url, options, 2, 3))  # the worker loads and measures its network
+        served(url, options, 2, 3)  # the worker loads and measures its network
         for _ in range(options.rounds):
             alone.append(bare(options.model, "float32", 2))
             # About half a minute each: the fewer steps, the more generations.
-            turns = {steps: served(url, options, steps, max(4, 80 // steps)) for steps in options.steps}
-            whole.append({steps: asyncio.run(turn) for steps, turn in turns.items()})
+            whole.append({steps: served(url, options, steps, max(4, 80 // steps)) for steps in options.steps})
     means = {size: statistics.mean(rates[size] for rates in alone) for size in SIZES}
     best = max(means.values())  # of the means: the best of each round would be a maximum over noise
     ratio = {steps: round(statistics.mean(rates[steps] for rates in whole) / best, 4) for steps in options.steps}

@@ -8,28 +8,38 @@ import os
 import re
 import time
 import uuid
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 
 SMALL = 4096
-"""JSON answers of at most so many characters stay in the database."""
+"""JSON answers of at most so many characters stay in the database, in their rows."""
+SMALL_BYTES = 16_384
+"""Other answers of at most so many bytes stay in the database, in a table of their own; larger ones are artifacts."""
 
 MEDIA = {"png": "image/png", "json": "application/json"}
 _NAME = re.compile(r"[0-9a-f]{64}")
 
 
-class Encoded(NamedTuple):
+@dataclass(frozen=True)
+class Encoded:
     """An answer as it is stored: JSON in the database, or bytes with their kind."""
 
     text: str | None
     data: bytes | None = None
     suffix: str = "json"
 
-    @property
+    @cached_property
     def sha256(self) -> str | None:
         """Name of the bytes."""
         return None if self.data is None else hashlib.sha256(self.data).hexdigest()
+
+    @property
+    def small(self) -> bool:
+        """Whether its bytes are written with its row: a file of its own would cost more than the picture."""
+        return self.data is not None and len(self.data) <= SMALL_BYTES
 
 
 def encode(value: Any) -> Encoded:
@@ -48,6 +58,13 @@ def encode(value: Any) -> Encoded:
     text = json.dumps(value, ensure_ascii=False, allow_nan=False)
     data = text.encode()  # refuses lone surrogates, which would fail the whole commit
     return Encoded(text) if len(text) <= SMALL else Encoded(None, data, "json")
+
+
+class Bytes(NamedTuple):
+    """Bytes that were kept, and their media type."""
+
+    data: bytes
+    media: str
 
 
 class Artifacts:
@@ -76,14 +93,14 @@ class Artifacts:
         elif not self._fs.exists(path):
             self._fs.pipe_file(path, encoded.data)  # object stores show an object only when it is whole
 
-    def get(self, sha256: str) -> tuple[bytes, str] | None:
-        """(bytes, media type), or None when there is no such blob (or no such name)."""
+    def get(self, sha256: str) -> Bytes | None:
+        """The bytes of that name; None when there are none, or when it is no name."""
         if not _NAME.fullmatch(sha256):
             return None
         for suffix, media in MEDIA.items():
             path = self._path(sha256, suffix)
             if self._fs.exists(path):
-                return self._fs.cat_file(path), media
+                return Bytes(self._fs.cat_file(path), media)
         return None
 
     def keep(self, name: str, data: bytes) -> None:

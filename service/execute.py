@@ -141,7 +141,7 @@ async def execute(
 
 
 def written(claim: Claim, prepared: Prepared, found: Sequence[Finding], artifacts: Artifacts) -> Results:
-    """Rows of the tables; bytes go to the artifacts first."""
+    """Rows of the tables; large bytes go to the artifacts first."""
     results = Results()
     for finding in found:
         try:
@@ -153,7 +153,10 @@ def written(claim: Claim, prepared: Prepared, found: Sequence[Finding], artifact
         if encoded:
             _rows(results, claim.job, finding, encoded, "weights" in prepared.method.plugin.facts.offers)
         for stored in encoded:
-            artifacts.put(stored)
+            if stored.sha256 and stored.small:
+                results.blobs[stored.sha256] = (stored.sha256, stored.suffix, stored.data)
+            else:
+                artifacts.put(stored)
     return results
 
 

@@ -9,6 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from search.plugins import Plugin, Registry, Unknown
 from service.api.errors import Problem, problem
 from service.catalog import REGISTRIES
+from service.store import blobs
 from service.views import Plugins, PluginView
 
 router = APIRouter()
@@ -61,7 +62,7 @@ for _kind, _registry in REGISTRIES.items():
 @router.get("/v1/artifacts/{sha256}", tags=["artifacts"])
 def artifact(sha256: str, request: Request) -> Response:
     """Bytes of an answer: named by their hash, they never change."""
-    found = request.app.state.artifacts.get(sha256)
+    found = request.app.state.store.read(blobs.find, sha256) or request.app.state.artifacts.get(sha256)
     if found is None:
         raise Problem(404, f"no artifact {sha256[:80]!r}")
     headers = {
@@ -71,7 +72,7 @@ def artifact(sha256: str, request: Request) -> Response:
     }
     if request.headers.get("if-none-match") == headers["ETag"]:
         return Response(status_code=304, headers=headers)
-    return Response(found[0], media_type=found[1], headers=headers)
+    return Response(found.data, media_type=found.media, headers=headers)
 
 
 @router.get("/healthz", tags=["health"])

@@ -80,7 +80,7 @@ candidates = Table(
     Column("sample", Integer, primary_key=True),
     Column("key", Text, nullable=False),  # names all the noise of this answer
     Column("answer", Text),  # JSON, when small
-    Column("artifact", Text),  # SHA-256 of the bytes otherwise
+    Column("artifact", Text),  # SHA-256 of the bytes otherwise: in `blobs`, or among the artifacts
     Column("evaluations", Integer, nullable=False),
     Column("log_weight", Float),  # of a weighted particle; null is no weight, or weight zero
     sqlite_with_rowid=False,
@@ -172,6 +172,14 @@ features = Table(  # where the answers of one search lie in the job's feature sp
     Column("n", Integer, nullable=False),
     Column("data", sa.LargeBinary, nullable=False),
     sqlite_with_rowid=False,
+)
+
+blobs = Table(  # small bytes that answers name: they come with the rows that name them, or not at all
+    "blobs",
+    metadata,
+    Column("sha256", Text, primary_key=True),
+    Column("suffix", Text, nullable=False),
+    Column("data", sa.LargeBinary, nullable=False),
 )
 
 events = Table(

@@ -12,7 +12,7 @@ import pytest
 from helping import done, items, job, refused
 from PIL import Image
 
-from service.artifacts import SMALL, Artifacts, encode
+from service.artifacts import SMALL, SMALL_BYTES, Artifacts, encode
 from service.client import Client
 
 
@@ -23,6 +23,14 @@ def test_small_json_stays_in_the_database() -> None:
     assert encode("ü").text == '"ü"'
     assert encode("x" * (SMALL - 2)).data is None
     assert encode("x" * (SMALL - 1)).text is None
+
+
+def test_small_bytes_come_with_their_row() -> None:
+    assert not encode("ü").small  # in the row itself
+    assert encode("x" * SMALL).small
+    assert encode("x" * (SMALL_BYTES - 2)).small
+    assert not encode("x" * (SMALL_BYTES - 1)).small
+    assert encode(np.zeros((28, 28), np.uint8)).small
 
 
 @pytest.mark.parametrize("value", [object(), {1, 2}, b"bytes", np.zeros((2, 2)), float("nan"), [float("inf")]])

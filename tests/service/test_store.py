@@ -1,6 +1,7 @@
 """The database: every step of a shard's life says whose it is, and a stale worker changes nothing."""
 
 import tracemalloc
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from service import curve
 from service.api.errors import install
 from service.api.present import item_views, job_view
 from service.store import Store, jobs, results, shards
+from service.store.blobs import find
 from service.store.schema import candidates, events, items, judges, metadata, scores, tallies
 from service.store.schema import shards as table
 from service.store.shards import Claim, Results
@@ -123,6 +125,19 @@ def test_a_commit_is_all_or_nothing(store: Store) -> None:
     assert row(store, table, id=1).state == "running"
     assert store.read(jobs.find, job.name).evaluations == 0
     assert store.write(shards.commit, claim, outcome(claim))
+
+
+def test_bytes_come_with_their_rows(store: Store) -> None:
+    """Two shards may name the same bytes; a stale attempt leaves none."""
+    add(store, 1, 2500)
+    first, second, _ = (take(store, shard, f"{shard}-0") for shard in (1, 2, 3))
+    same, other = ("a" * 64, "png", b"same"), ("b" * 64, "json", b"other")
+    assert store.write(shards.commit, first, replace(outcome(first), blobs={same[0]: same}))
+    assert not store.write(shards.commit, first, replace(outcome(first), blobs={other[0]: other}))
+    assert store.read(find, other[0]) is None
+    assert store.write(shards.commit, second, replace(outcome(second), blobs={same[0]: same, other[0]: other}))
+    assert store.read(find, same[0]) == (b"same", "image/png")
+    assert store.read(find, other[0]) == (b"other", "application/json")
 
 
 def test_tallies_add_up_over_shards(store: Store) -> None:

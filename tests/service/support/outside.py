@@ -78,7 +78,7 @@ class Numbers:
 STRANGE: dict[str, Callable[[float], Any]] = {
     "number": lambda u: u,
     "die": lambda u: u,
-    "huge": lambda u: "x" * 10_000 + str(u),
+    "huge": lambda u: "x" * 20_000 + str(u),
     "image": lambda u: np.full((4, 4), int(255 * u), np.uint8),
     "surrogate": lambda _: "\ud800",
     "nan": lambda _: float("nan"),
