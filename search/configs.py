@@ -5,6 +5,7 @@ from typing import Self
 
 from pydantic import Field
 
+from search.diversity import Variety
 from search.ports import Config
 
 
@@ -41,8 +42,13 @@ class MethodConfig(Config):
 
     @property
     def rule(self) -> str:
-        """How an item's answer is chosen from its samples: `verifier`, `majority` or `first_pass`."""
+        """How an item's answer is chosen from its samples: `verifier`, `majority`, `first_pass` or `diverse`."""
         return "verifier"
+
+    @property
+    def variety(self) -> Variety | None:
+        """How the answers that `diverse` selects should differ; None for every other rule."""
+        return None
 
     @property
     def trajectories(self) -> float:

@@ -4,22 +4,39 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.metadata import packages_distributions
-from typing import Any, cast
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from generators.builtin import GENERATORS
 from search.configs import MethodConfig, ModelConfig
 from search.methods import METHODS
-from search.plugins import Plugin, Registry, Unknown
-from search.ports import Config, Generator, Verifier
-from search.scoring import Judge, reason_of
-from search.tools import Weighted
+from search.plugins import Registry, Unknown
+from search.ports import Generator, Verifier
+from search.scoring import Judge
+from service.checks import (
+    Choice,
+    listed,
+    needs,
+    reason,
+    unkept,
+    unmet,
+    unplaced,
+    untargeted,
+    unusable,
+    unweighted,
+)
 from service.processes import elsewhere
 from service.spec import JobSpec
 from verifiers.builtin import VERIFIERS
+from verifiers.features import FEATURES, Space
 
-REGISTRIES: dict[str, Registry] = {"models": GENERATORS, "verifiers": VERIFIERS, "methods": METHODS}
+REGISTRIES: dict[str, Registry] = {
+    "models": GENERATORS,
+    "verifiers": VERIFIERS,
+    "methods": METHODS,
+    "features": FEATURES,
+}
 
 
 class Invalid(ValueError):
@@ -28,19 +45,6 @@ class Invalid(ValueError):
     def __init__(self, errors: list[dict[str, Any]]) -> None:
         self.errors = errors
         super().__init__("; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in errors))
-
-
-@dataclass(frozen=True)
-class Choice:
-    """A plug-in with a checked configuration."""
-
-    plugin: Plugin
-    config: Config
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """Equal for plug-ins that would give equal results."""
-        return self.plugin.name, self.config.model_dump_json()
 
 
 @dataclass(frozen=True)
@@ -82,16 +86,6 @@ class Prepared:
     def of(self, role: str) -> list[JudgeChoice]:
         """Judges of one role."""
         return [judge for judge in self.judges if judge.role == role]
-
-
-def reason(error: BaseException) -> str:
-    """An exception as a record that any database keeps."""
-    return reason_of(error, 2000)
-
-
-def listed(names: list[str]) -> str:
-    """Names for a message."""
-    return ", ".join(names) if names else "none"
 
 
 def faults(error: ValidationError, model: type[BaseModel], loc: tuple[int | str, ...] = ()) -> list[dict[str, Any]]:
@@ -143,20 +137,14 @@ def prepare(spec: JobSpec) -> Prepared:
     errors += [{"loc": ["verifiers"], "msg": f"two judges are called {t!r}; give one a `label`"} for t in twice]
     if model and method:
         model = suited(model, method)
-        errors.extend(_unmet(model, method) or _untargeted(model, method))
+        errors.extend(unmet(model, method) or untargeted(method, lambda: generator(model)))
     if model:
-        errors.extend(_unusable(spec, model, judges))
+        errors.extend(unusable(spec, [model.config, *(judge.choice.config for judge in judges)]))
     if method:
-        errors.extend(_unkept(spec, method) + _unweighted(spec, method))
+        errors.extend(unkept(spec, method) + unweighted(spec, method) + unplaced(method))
     if errors or not model or not method:
         raise Invalid(errors)
     return Prepared(spec, model, method, tuple(judges))
-
-
-def needs(method: Choice) -> frozenset[str]:
-    """Capabilities that a method needs as it is configured."""
-    assert isinstance(method.config, MethodConfig)
-    return method.plugin.facts.needs | method.config.needs
 
 
 def suited(model: Choice, method: Choice) -> Choice:
@@ -165,79 +153,19 @@ def suited(model: Choice, method: Choice) -> Choice:
     return replace(model, config=model.config.suited(needs(method)))
 
 
-def _unmet(model: Choice, method: Choice) -> list[dict[str, Any]]:
-    """Capabilities that the method needs and the model lacks, or has not as it is configured."""
-    assert isinstance(model.config, ModelConfig)
-    wanted, name = needs(method), model.plugin.name
-    if missing := wanted - model.plugin.facts.offers:
-        would = [m for m in METHODS.names() if METHODS.find(m).facts.needs <= model.plugin.facts.offers]
-        would = [m for m in would if m != method.plugin.name]
-        message = f"{name!r} lacks {listed(sorted(missing))}, which {method.plugin.name!r} needs"
-        return [{"loc": ["search", "method"], "msg": f"{message}; methods that would work: {listed(would)}"}]
-    return [
-        {"loc": ["model"], "msg": f"{name!r} has no {what} as configured, which {method.plugin.name!r} needs: {remedy}"}
-        for what, remedy in model.config.lacks.items()
-        if what in wanted
-    ]
-
-
-def _untargeted(model: Choice, method: Choice) -> list[dict[str, Any]]:
-    """Exponents that the model cannot take."""
-    assert isinstance(method.config, MethodConfig)
-    if method.config.exponents is None:
-        return []
-    try:
-        cast(Weighted, generator(model)).toward(method.config.exponents)
-    except ValueError as error:
-        return [{"loc": ["search", "target"], "msg": str(error)}]
-    return []
-
-
-def _unweighted(spec: JobSpec, method: Choice) -> list[dict[str, Any]]:
-    """`sample` of a method that keeps no weights, or of a job that throws answers away."""
-    if spec.mode != "sample":
-        return []
-    if spec.keep != "all":
-        return [{"loc": ["keep"], "msg": f"{spec.keep!r} drops answers, which 'sample' returns; valid here: all"}]
-    if "weights" in method.plugin.facts.offers:
-        return []
-    would = [name for name in METHODS.names() if "weights" in METHODS.find(name).facts.offers]
-    message = f"{method.plugin.name!r} keeps no weights, which 'sample' needs"
-    return [{"loc": ["mode"], "msg": f"{message}; methods that would work: {listed(would)}"}]
-
-
-def _unkept(spec: JobSpec, method: Choice) -> list[dict[str, Any]]:
-    """Rules that may select an answer which `keep: top_k` has thrown away: that is decided shard by shard."""
-    assert isinstance(method.config, MethodConfig)
-    select = method.config.rule
-    if spec.keep == "all" or select == "first_pass" or (select == "verifier" and len(spec.verifiers) == 1):
-        return []
-    why = "majority" if select == "majority" else "several verifiers"
-    return [{"loc": ["keep"], "msg": f"'top_k' cannot tell which answers {why} will select; valid here: all"}]
-
-
-def _unusable(spec: JobSpec, model: Choice, judges: list[JudgeChoice]) -> list[dict[str, Any]]:
-    """Items that the model or a judge refuses; the first ten."""
-    errors: list[dict[str, Any]] = []
-    for i, item in enumerate(spec.items):
-        for config in (model.config, *(judge.choice.config for judge in judges)):
-            try:
-                config.check(item)
-            except Exception as error:
-                message = str(error) if isinstance(error, ValueError) else reason(error)
-                errors.append({"loc": ["items", i], "msg": message})
-        if len(errors) >= 10:
-            break
-    return errors
-
-
 def rule_of(spec: JobSpec) -> str:
     """How a job's answers are chosen; `verifier` when its method is no longer installed."""
+    plan = plan_of(spec)
+    return plan.rule if plan else "verifier"
+
+
+def plan_of(spec: JobSpec) -> MethodConfig | None:
+    """The configuration of a stored job's method; None when the method is no longer installed."""
     try:
         config = METHODS.find(spec.search.method).config.model_validate(spec.search.config)
     except ValueError:
-        return "verifier"
-    return config.rule if isinstance(config, MethodConfig) else "verifier"
+        return None
+    return config if isinstance(config, MethodConfig) else None
 
 
 @lru_cache(maxsize=256)
@@ -250,6 +178,11 @@ def _made(key: tuple[str, str, str]) -> Any:
 def generator(choice: Choice) -> Generator:
     """The generator of a choice, made once a process."""
     return _made(("models", *choice.key))
+
+
+def space(name: str) -> Space:
+    """The feature space of that name, made once a process. Raises Unknown, and whatever its plug-in raises."""
+    return _made(("features", name, "{}"))
 
 
 def judge(choice: JudgeChoice) -> Judge:
@@ -271,4 +204,4 @@ def owned() -> None:
             raise Shadowed(f"the import name {root!r} also belongs to {listed(sorted(owners))}; uninstall it first")
 
 
-__all__ = ["Choice", "Invalid", "JudgeChoice", "Prepared", "generator", "judge", "owned", "prepare"]
+__all__ = ["Choice", "Invalid", "JudgeChoice", "Prepared", "generator", "judge", "owned", "prepare", "reason"]

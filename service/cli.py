@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from service.cli_client import curve, emit, results, submit, watch
+from service.cli_client import emit, results, submit, watch
 from service.cli_compare import compare
+from service.cli_curve import curve
 from service.cli_input import DataDir, alone, own, read_spec, settings, stop
 
 app = typer.Typer(

@@ -1,4 +1,4 @@
-"""`winnow submit`, `watch`, `results` and `curve`: what a client does with a service that runs."""
+"""`winnow submit`, `watch` and `results`: what a client does with a service that runs."""
 
 import json
 from pathlib import Path
@@ -48,13 +48,3 @@ def results(job: str, url: Url = HERE, out: Path | None = None) -> None:
     """Print a job's result as JSON; with --out keep its artifacts."""
     with connected(url) as client:
         emit(client, job, out)
-
-
-def curve(job: str, url: Url = HERE, judge: str | None = None) -> None:
-    """Print coverage and selected accuracy against the number of samples."""
-    from rich.console import Console
-
-    from service.progress import curve_table
-
-    with connected(url) as client:
-        Console().print(curve_table(client.curve(job, judge)))

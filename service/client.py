@@ -82,9 +82,10 @@ def candidates(name: str, after: str = "-1:-1", limit: int = 1000) -> Call[Candi
     return Call("GET", f"/v1/jobs/{name}/candidates", Candidates, {"after": after, "limit": limit})
 
 
-def curve(name: str, judge: str | None = None, level: float = 0.95) -> Call[CurveView]:
-    """GET /v1/jobs/{id}/curve."""
-    return Call("GET", f"/v1/jobs/{name}/curve", CurveView, {"level": level} | ({"judge": judge} if judge else {}))
+def curve(name: str, judge: str | None = None, level: float = 0.95, **stakes: float) -> Call[CurveView]:
+    """GET /v1/jobs/{id}/curve. stakes: value, loss, cost and target, for the advice."""
+    params = {"level": level, **stakes} | ({"judge": judge} if judge else {})
+    return Call("GET", f"/v1/jobs/{name}/curve", CurveView, params)
 
 
 def compare(names: Sequence[str], judge: str | None = None, level: float = 0.95) -> Call[Comparison]:
@@ -127,9 +128,9 @@ class Client:
         """Stop a job."""
         return self.send(cancel(name))
 
-    def curve(self, name: str, judge: str | None = None) -> CurveView:
-        """Its curve."""
-        return self.send(curve(name, judge))
+    def curve(self, name: str, judge: str | None = None, level: float = 0.95, **stakes: float) -> CurveView:
+        """Its curve. stakes: value, loss, cost and target, for the advice."""
+        return self.send(curve(name, judge, level, **stakes))
 
     def compare(self, names: Sequence[str], judge: str | None = None, level: float = 0.95) -> Comparison:
         """Jobs on the same items, side by side."""

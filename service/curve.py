@@ -69,7 +69,7 @@ def curve_of(connection: sa.Connection, name: str, judge: str | None, level: flo
         points = prefix_points(np.logical_and.reduce(accepted), true, drawn, each, level)
     else:
         passes = np.array([row.passed for row in counts], np.int64)
-        best_of_k = select == "verifier" and len(verifiers) == 1
+        best_of_k = select in ("verifier", "diverse") and len(verifiers) == 1
         proxy = pool(verifiers[0].id).values[item] if best_of_k else None
         points = pool_points(drawn, passes, proxy, true, each, level)
     unscored = sum(row.unscored for row in counts)

@@ -11,9 +11,10 @@ from rich.console import Console
 
 from service.cli_compare import show
 from service.client import Client
+from service.curve_text import curve_tables
 from service.embedded import Stack
 from service.opening import Unusable
-from service.progress import curve_table, watched
+from service.progress import watched
 from service.settings import Settings
 from service.views import Comparison, CurveView
 
@@ -75,7 +76,9 @@ def demonstrate(
                 raise Unusable(f"job {view.id} has {view.state}: {view.error}; see {settings.data_dir / 'worker.log'}")
         shown = [seen(client, view.id, view.model) for view in views]
         for one in shown:
-            console.print(curve_table(one.curve, f"{one.model}: selected by {one.curve.verifier}, graded by {grader}"))
+            title = f"{one.model}: selected by {one.curve.verifier}, graded by {grader}"
+            for table in curve_tables(one.curve, console.width, title):
+                console.print(table)
         console.print(f"{HARD}: {', '.join(SEARCHES)} at equal evaluations, searched by digit_classifier_b")
         runs = [
             client.submit(contest(method, "ccexam" if grader == "ccexam" else "digit_classifier"))

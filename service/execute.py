@@ -6,7 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from service import catalog
 from service.artifacts import Artifacts, Encoded, encode
 from service.catalog import Prepared
 from service.checkpoints import Checkpoints, State
+from service.placing import placed
 from service.spec import Span
 from service.store.shards import Claim, Results
 
@@ -61,6 +62,11 @@ class Finding:
     grades: Verdicts
     error: str | None = None
     whole: bool = False
+
+    @property
+    def answers(self) -> Sequence[Any]:
+        """What was found."""
+        return () if self.outcome.population is None else self.outcome.population.verdicts.answers
 
 
 def tools_of(bench: Bench, engine: Engine, task: Task, span: Span, deadline: float) -> Metered:
@@ -146,12 +152,16 @@ def written(claim: Claim, prepared: Prepared, found: Sequence[Finding], artifact
     for finding in found:
         try:
             encoded = _encoded(prepared, finding)
+            points = placed(prepared.plan.variety, finding.answers)
         except (TypeError, ValueError) as error:  # an answer that cannot be kept fails its item, not its shard
             outcome = Outcome(None, "error", finding.outcome.spent)
             finding, encoded = Finding(finding.span, outcome, Verdicts(), catalog.reason(error)), []
+            points = None
         _count(results, finding)
         if encoded:
             _rows(results, claim.job, finding, encoded, "weights" in prepared.method.plugin.facts.offers)
+        if points is not None:
+            results.features.append((claim.job, finding.span.item, finding.span.first, len(encoded), points))
         for stored in encoded:
             if stored.sha256 and stored.small:
                 results.blobs[stored.sha256] = (stored.sha256, stored.suffix, stored.data)

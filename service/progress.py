@@ -1,4 +1,4 @@
-"""What a person sees in a terminal: bars while jobs run, tables afterwards. Plain lines where there is no terminal."""
+"""What a person sees in a terminal: bars while jobs run. Plain lines where there is no terminal."""
 
 import sys
 import time
@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from service.client import Client
-from service.views import CurveView, Estimate, JobView
+from service.views import JobView
 
 
 def watched(client: Client, names: Sequence[str], every: float = 0.2) -> list[JobView]:
@@ -31,28 +30,3 @@ def watched(client: Client, names: Sequence[str], every: float = 0.2) -> list[Jo
             if all(view.finished for view in views):
                 return views
             time.sleep(every)
-
-
-def percent(estimate: Estimate | None) -> str:
-    """Mean and interval, in per cent."""
-    if estimate is None:
-        return "-"
-    return f"{100 * estimate.mean:.1f} [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
-
-
-def curve_table(curve: CurveView, title: str = "") -> Table:
-    """Coverage and selected accuracy at each budget."""
-    table = Table(title=title or f"{curve.job}: passes by {curve.judge}, selected by {curve.verifier}")
-    for name in ("samples", "evaluations", "items", "coverage, %", "selected, %"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for point in curve.points:
-        row = (
-            str(point.k),
-            f"{point.evaluations:g}",
-            str(point.items),
-            percent(point.coverage),
-            percent(point.selected),
-        )
-        table.add_row(*row)
-    table.caption = f"{curve.level:.0%} intervals for another set of items like these; unscored {curve.unscored:.1%}"
-    return table

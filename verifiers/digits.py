@@ -102,24 +102,41 @@ def borrowed() -> Any:
     return ready(CCEXAM, torch.load(io.BytesIO(data), weights_only=True, map_location="cpu"))
 
 
-def probabilities(net: Any, images: NDArray[np.uint8]) -> Floats:
-    """Class probabilities, float64 [n, 10], of grey images uint8 [n, 28, 28]."""
+def outputs(net: Any, images: NDArray[np.uint8]) -> Any:
+    """What a network gives for grey images uint8 [n, 28, 28], block by block: a tensor, float64 [n, ...]."""
     import torch
 
     device = next(net.parameters()).device
     with torch.inference_mode():
         blocks = cast("Any", torch.as_tensor(images)).split(BLOCK)
-        logits = [net(normalised(block.to(device, torch.float64))) for block in blocks]
-        return torch.cat(logits).softmax(1).cpu().numpy()
+        return torch.cat([net(normalised(block.to(device, torch.float64))) for block in blocks])
 
 
-def fault(answer: Answer) -> str | None:
-    """Why an answer cannot be judged, or None."""
-    value: Any = answer.value
+def probabilities(net: Any, images: NDArray[np.uint8]) -> Floats:
+    """Class probabilities, float64 [n, 10], of grey images uint8 [n, 28, 28]."""
+    return outputs(net, images).softmax(1).cpu().numpy()
+
+
+def embedding(net: Any, images: NDArray[np.uint8]) -> Floats:
+    """What the last layer is given, float64 [n, hidden], for grey images uint8 [n, 28, 28]."""
+    from torch import nn
+
+    return outputs(nn.Sequential(net.features, net.flat, net.classifier[:2]), images).cpu().numpy()
+
+
+def unlike(value: Any) -> str | None:
+    """Why a value is no image of a digit, or None."""
     if type(value) is not np.ndarray:
         return f"expected an image, uint8 [28, 28], found {type(value).__name__}"
     if value.dtype != np.uint8 or value.shape != (SIDE, SIDE):
         return f"expected an image, uint8 [28, 28], found {value.dtype} {list(value.shape)}"
+    return None
+
+
+def fault(answer: Answer) -> str | None:
+    """Why an answer cannot be judged, or None."""
+    if why := unlike(answer.value):
+        return why
     try:
         asked(answer.item)
     except ValueError as error:

@@ -1,21 +1,26 @@
 """Repeated sampling (Brown et al. 2024, "Large Language Monkeys", arXiv 2407.21787)."""
 
 from collections.abc import AsyncGenerator
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from search.configs import MethodConfig
+from search.diversity import Variety
 from search.plugins import plugin
 from search.population import Population
 from search.ports import Task
 from search.tools import Tools
 
-Select = Literal["verifier", "majority", "first_pass"]
+Select = Literal["verifier", "majority", "first_pass", "diverse"]
 BLOCK = 64
 """Answers judged in one call, at most: a budget of seconds can be passed by one call."""
 ROUND = 256
 """Answers drawn in one round of first_pass, at most: what is drawn behind the first pass is wasted."""
+MOST_DIVERSE = 4096
+"""Answers of an item among which `diverse` selects, at most: it does so while a request waits."""
+BALANCED = 0.5
+"""Difference counts as much as rank."""
 
 
 class BestOfN(MethodConfig):
@@ -25,8 +30,27 @@ class BestOfN(MethodConfig):
     select: Select = Field(
         "verifier",
         description="verifier: highest score; majority: most frequent canonical answer; "
-        "first_pass: draw in rounds of 1, 1, 2, 4, ... 256 until every verifier passes one.",
+        "first_pass: draw in rounds of 1, 1, 2, 4, ... 256 until every verifier passes one; "
+        "diverse: the highest score, then answers that score well and differ from those before.",
     )
+    features: str | None = Field(
+        None, max_length=200, description="With diverse: the feature space in which answers should differ."
+    )
+    diversity: float = Field(
+        BALANCED, ge=0, le=1, description="With diverse: how much difference counts; 0 is by score alone."
+    )
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        """Fields of `diverse`, all or none."""
+        if self.select != "diverse":
+            if self.features is not None or self.diversity != BALANCED:
+                raise ValueError(f"`features` and `diversity` go with select 'diverse', not {self.select!r}")
+        elif self.features is None:
+            raise ValueError("select 'diverse' needs `features`, the name of a feature space")
+        elif self.n > MOST_DIVERSE:
+            raise ValueError(f"n {self.n}: 'diverse' selects among at most {MOST_DIVERSE} answers")
+        return self
 
     @property
     def samples(self) -> int:
@@ -42,6 +66,11 @@ class BestOfN(MethodConfig):
     def rule(self) -> str:
         """As configured."""
         return self.select
+
+    @property
+    def variety(self) -> Variety | None:
+        """As configured."""
+        return None if self.features is None else Variety(self.features, self.diversity)
 
     def round(self, drawn: int, count: int) -> int:
         """How many to draw next, of `count` in all."""

@@ -118,7 +118,7 @@ def noise_search(
     """The algorithm that is configured."""
     match config.algorithm:
         case "random":
-            return best_of_n(task, tools, BestOfN(n=config.n, select="verifier"), resume)
+            return best_of_n(task, tools, BestOfN.model_validate({"n": config.n}), resume)
         case "zero_order":
             return zero_order(task, tools, config, resume)
         case "paths":

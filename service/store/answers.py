@@ -28,7 +28,8 @@ class Outcome(NamedTuple):
 def outcomes(connection: sa.Connection, job: int, verifiers: Sequence[int], rule: str, judge: int) -> list[Outcome]:
     """Every item of a job in order, with the verdict of `judge` on the answer that `rule` selects.
 
-    verifiers: ids of the job's verifiers in the spec's order. rule: verifier, majority or first_pass.
+    verifiers: ids of the job's verifiers in the spec's order. rule: verifier, majority, first_pass,
+    or diverse, whose first answer is that of verifier.
     """
     rules = {"first_pass": _first_pass, "majority": _majority}
     chosen = rules.get(rule, _best)(verifiers).subquery()

@@ -8,7 +8,10 @@ import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
+from search.diversity import Variety, diverse
+from search.ports import Floats, Ints
 from service.spec import JobSpec
+from service.store.features import Places, along, places
 from service.store.schema import candidates, events, items, judges, populations, scores, tallies
 
 Row = sa.Row[Any]
@@ -88,15 +91,25 @@ def _score(judge: Row, row: Row) -> dict[str, Any]:
 
 
 def best(
-    connection: sa.Connection, spec: JobSpec, judged: Sequence[Row], job: int, item: int, select: str
+    connection: sa.Connection,
+    spec: JobSpec,
+    judged: Sequence[Row],
+    job: int,
+    item: int,
+    select: str,
+    variety: Variety | None = None,
 ) -> list[dict[str, Any]]:
     """The answers that the job's rule selects for an item, best first, at most `top_k`.
 
     verifier: by value, or by mean rank when there are several. majority: the first answers of the most frequent
-    canonical form. first_pass: the first that every verifier passed; none when none did.
+    canonical form. first_pass: the first that every verifier passed; none when none did. diverse: by value and by
+    difference from those before, as `variety` says.
     """
     verifiers = [judge.id for judge in judged if judge.role == "verifier"]
-    samples = _selected(connection, verifiers, item, select, spec.top_k)
+    if variety is None:
+        samples = _selected(connection, verifiers, item, select, spec.top_k)
+    else:
+        samples = _diverse(connection, verifiers, places(connection, job, item), item, variety, spec.top_k)
     wanted = sa.and_(scores.c.item == item, scores.c.sample.in_(samples))
     mine = sa.and_(candidates.c.job == job, candidates.c.item == item, candidates.c.sample.in_(samples))
     found = with_scores(connection, judged, connection.execute(sa.select(candidates).where(mine)).all(), wanted)
@@ -124,16 +137,33 @@ def _selected(connection: sa.Connection, judge_ids: list[int], item: int, select
     return list(connection.execute(query.limit(limit)).scalars())
 
 
+def _diverse(
+    connection: sa.Connection, judge_ids: list[int], placed: Places, item: int, variety: Variety, limit: int
+) -> list[int]:
+    samples, standing = _standing(connection, judge_ids, item)
+    chosen = diverse(standing, along(placed, samples), limit, variety.weight)
+    return samples[chosen].tolist()
+
+
 def _by_mean_rank(connection: sa.Connection, judge_ids: list[int], item: int) -> list[int]:
-    """Samples that every verifier scored, by mean rank (Ma et al. 2025, verifier ensemble)."""
+    samples, standing = _standing(connection, judge_ids, item)
+    return samples[np.argsort(-standing, kind="stable")].tolist()
+
+
+def _standing(connection: sa.Connection, judge_ids: list[int], item: int) -> tuple[Ints, Floats]:
+    """Samples that every verifier scored [n], ascending, and what ranks them [n], higher is better.
+
+    That is the value or, with several verifiers, minus the mean rank (Ma et al. 2025, verifier ensemble).
+    """
     columns = (scores.c.judge, scores.c.sample, scores.c.value)
     query = sa.select(*columns).where(scores.c.judge.in_(judge_ids), scores.c.item == item, scores.c.value.is_not(None))
     by_judge: dict[int, dict[int, float]] = {judge: {} for judge in judge_ids}
     for judge, sample, value in connection.execute(query):
         by_judge[judge][sample] = value
     samples = sorted(set.intersection(*(set(values) for values in by_judge.values())))
-    ranks = [_ranks(np.array([by_judge[judge][sample] for sample in samples])) for judge in judge_ids]
-    return [samples[i] for i in np.argsort(np.mean(ranks, axis=0), kind="stable")]
+    values = np.array([[by_judge[judge][sample] for sample in samples] for judge in judge_ids], np.float64)
+    standing = values[0] if len(judge_ids) == 1 else -np.mean([_ranks(row) for row in values], axis=0)
+    return np.array(samples, np.int64), standing
 
 
 def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:

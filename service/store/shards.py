@@ -16,7 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from service.spec import Span, Ticket
 from service.store.bulk import insert_rows
 from service.store.jobs import emit, settle
-from service.store.schema import blobs, candidates, items, jobs, judges, populations, scores, shards, tallies
+from service.store.schema import blobs, candidates, features, items, jobs, judges, populations, scores, shards, tallies
 
 MOST_DEATHS = 3
 COUNTED = ("evaluations", "previews", "verifier_calls", "verifier_seconds", "unscored")
@@ -100,8 +100,8 @@ class Claim:
 class Results:
     """What one shard gives to the store: rows for the tables, and counts.
 
-    candidates, populations, blobs, scores: tuples in the order of the table's columns; blobs by their name; scores, by
-    label, without the judge before them.
+    candidates, populations, features, blobs, scores: tuples in the order of the table's columns; blobs by
+    their name; scores, by label, without the judge before them.
     """
 
     candidates: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
@@ -109,6 +109,7 @@ class Results:
     tallies: dict[str, list[dict[str, Any]]] = field(default_factory=dict[str, list[dict[str, Any]]])
     items: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     populations: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
+    features: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
     blobs: dict[str, tuple[Any, ...]] = field(default_factory=dict[str, tuple[Any, ...]])
     evaluations: int = 0
     previews: int = 0
@@ -222,6 +223,7 @@ def commit(connection: sa.Connection, claimed: Claim, results: Results) -> bool:
     insert_rows(connection, blobs, sorted(results.blobs.values()), again=True)
     insert_rows(connection, candidates, results.candidates)
     insert_rows(connection, populations, results.populations)
+    insert_rows(connection, features, results.features)
     ids = dict(connection.execute(LABELS, {"job_": claimed.job}).all())
     for label, rows in results.scores.items():
         insert_rows(connection, scores, [(ids[label], *row) for row in rows])

@@ -457,7 +457,7 @@ def test_command_refuses(spec: Path, tmp_path: Path) -> None:
     refuses([tmp_path / "none.json"], "No such file")
     refuses([spec, "--search", "{"], "--search '{'", "not JSON")
     refuses([spec, "--search", '{"method": "best_of_x"}'], "unknown method 'best_of_x'", "best_of_n")
-    refuses([spec, "--search", '{"m": 3}'], "search.m: unknown field; valid: n, select")
+    refuses([spec, "--search", '{"m": 3}'], "search.m: unknown field; valid: diversity, features, n, select")
     refuses([spec, "--search", '{"n": 0}'], "search.n")
     refuses([spec, plain, "--search", '{"n": 3}'], "one file")
     refuses([spec, "--judge", "far"], "no judge 'far' in job 1; valid there: toy/linear, near")
