@@ -10,7 +10,6 @@ intervals are Wilson's, 95 %.
 
 import argparse
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +20,15 @@ from generators.diffusion import Diffusion
 from generators.digits import model
 from search import keys
 from search.ports import Answer, Generator, Item, Rows
+from service.curves.imperfect import wilson
 from verifiers.builtin import VERIFIERS
 
 BATCH = 64
 
 
-def wilson(right: int, n: int) -> tuple[float, float]:
-    """95 % interval of a proportion (Wilson 1927)."""
-    z, p = 1.959964, right / n
-    centre, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return round((centre - half) / (1 + z * z / n), 4), round((centre + half) / (1 + z * z / n), 4)
+def interval(right: int, n: int) -> list[float]:
+    """95 % interval of a proportion (Wilson), to four places."""
+    return [round(end, 4) for end in wilson(right, n)]
 
 
 def build(name: str, steps: int, eta: float, guidance: float) -> Generator:
@@ -82,7 +80,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     grades = judged(grader, images, items, options.best_of)
     result: dict[str, Any] = {k: v for k, v in vars(options).items() if k not in ("best_of", "judge")}
     right = sum(bool(g[0].passed) for g in grades)
-    result |= {"images": len(items), "accuracy": right / len(items), "interval": wilson(right, len(items))}
+    result |= {"images": len(items), "accuracy": right / len(items), "interval": interval(right, len(items))}
     per_digit = np.array([bool(g[0].passed) for g in grades]).reshape(10, -1).mean(1)
     result["accuracy_of_each_digit"] = per_digit.round(4).tolist()
     if options.best_of > 1:
@@ -98,7 +96,7 @@ def best_of(scores: list[Any], grades: list[Any]) -> dict[int, dict[str, Any]]:
     while n <= len(scores[0]):
         best = [max(range(n), key=lambda i, mine=mine: mine[i].value) for mine in scores]
         right = sum(bool(grade[i].passed) for grade, i in zip(grades, best, strict=True))
-        found[n] = {"accuracy": right / len(scores), "interval": wilson(right, len(scores))}
+        found[n] = {"accuracy": right / len(scores), "interval": interval(right, len(scores))}
         n *= 2
     return found
 

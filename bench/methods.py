@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import binomtest
 
 from search.engine import Engine, Shared
 from search.metering import Budget, Metered
@@ -27,6 +26,7 @@ from search.ports import Item, Task
 from search.run import run
 from service import catalog
 from service.catalog import Prepared
+from service.curves.imperfect import wilson
 from service.curves.paired import paired_proportions
 from service.settings import core_count
 from service.spec import JobSpec
@@ -97,10 +97,10 @@ async def graded(
     started = time.process_time()
     await asyncio.gather(*(one(number) for number in range(answers)))
     seconds = time.process_time() - started
-    interval = binomtest(int(right.sum()), answers).proportion_ci(0.95, "wilson")
+    interval = wilson(int(right.sum()), answers)
     currencies = ("evaluations", "previews", "verifier_calls", "verifier_seconds")
     costs = {c: float(np.mean([getattr(one, c) for one in spent])) for c in currencies}
-    share = {"right": float(right.mean()), "low": float(interval.low), "high": float(interval.high)}
+    share = {"right": float(right.mean()), "low": interval.low, "high": interval.high}
     return {"search": search, **share, **costs, "seconds": seconds / answers, "each": right}
 
 

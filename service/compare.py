@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from search.metering import Budget
 from service.catalog import rule_of
-from service.curve import Judgeless, estimate
+from service.curve import Judgeless
+from service.curve_points import estimate
 from service.curves.paired import Difference, paired_proportions, paired_t
 from service.spec import JobSpec, JudgeRef
 from service.store import answers, jobs, results

@@ -1,19 +1,21 @@
 """A job's curve, from its stored verdicts: statistics live in `service.curves`, this reads the pools for them."""
 
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
 import numpy as np
 import sqlalchemy as sa
-from numpy.typing import NDArray
 
+from search.metering import Budget
+from service.advice import Audit, Evidence, advise
 from service.catalog import rule_of
-from service.curves.coverage import pass_at_k
-from service.curves.intervals import mean_interval
-from service.curves.selection import selected_at_k
+from service.curve_points import Pools, Rows, beyond, budgets, pool_points, prefix_points, rows_of
 from service.spec import JobSpec
-from service.store import jobs, results
-from service.views import CurveView, Estimate, Point
+from service.store import audits, jobs, results
+from service.store.pools import Pool, pool
+from service.views import CurveView
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+Row = sa.Row[Any]
 
 
 class Judgeless(LookupError):
@@ -28,110 +30,144 @@ CELLS = 20_000_000
 """Items x samples of a curve, at most: it is computed while a request waits."""
 
 
-def budgets(n: int) -> list[int]:
-    """1, 2, 4, ... and n."""
-    return sorted({2**i for i in range(n.bit_length()) if 2**i <= n} | {n}) if n else []
+class Stakes(NamedTuple):
+    """What advice is for: of a right answer returned, a wrong one returned, a sample, in one unit; wanted coverage."""
+
+    value: float = 1.0
+    loss: float = 1.0
+    cost: float = 0.0
+    target: float = 0.9
 
 
-def estimate(values: Floats, level: float) -> Estimate:
-    """Mean over items with the logit-t interval for another set of items."""
-    interval = mean_interval(values, level, "logit_t")
-    return Estimate(mean=float(values.mean()), low=interval.low, high=interval.high)
+class Read(NamedTuple):
+    """What the store knows of a job's verdicts. counts: running counts of `chosen`, by item."""
+
+    job: Row
+    rule: str
+    verifiers: Sequence[Row]
+    chosen: Row
+    counts: Sequence[Row]
+
+    @property
+    def items(self) -> list[int]:
+        """Numbers of the items that have verdicts."""
+        return [row.item for row in self.counts]
+
+    @property
+    def graded(self) -> bool:
+        """Whether somebody else than the first verifier says what is right."""
+        return self.chosen.id != self.verifiers[0].id
 
 
-def curve_of(connection: sa.Connection, name: str, judge: str | None, level: float) -> CurveView:
-    """The curve of a job by its public id. Raises Missing, or Judgeless listing the valid labels."""
+def curve_of(
+    connection: sa.Connection, name: str, judge: str | None, level: float, stakes: Stakes | None = None
+) -> CurveView:
+    """The curve of a job by its public id. Raises Missing, TooMany, or Judgeless listing the valid labels."""
+    read = _read(connection, name, judge)
+    drawn = np.array([row.scored + row.unscored for row in read.counts], np.int64)
+    samples = int(drawn.max(initial=0))
+    if read.job.items * samples > CELLS:
+        shape = f"{read.job.items} items x {samples} samples"
+        raise TooMany(f"{shape} are too many for a curve; at most {CELLS} verdicts")
+    found = {j.id: pool(connection, j.id, read.job.items, samples) for j in {read.chosen, *read.verifiers}}
+    each, grid, stopped = costs(read.job), budgets(samples), read.rule == "first_pass"
+    pools = _pools(read, found, drawn)
+    rows = rows_of(pools, grid)
+    if stopped:
+        accepted = np.logical_and.reduce([found[v.id].passed[read.items] == 1 for v in read.verifiers])
+        points = prefix_points(accepted, pools.true, drawn, each["evaluations"], level, read.graded)
+    else:
+        points = pool_points(pools, rows, grid, each["evaluations"], level)
+    unscored = int(pools.unscored.sum()) / max(1, int(drawn.sum()))
+    asked = _evidence(connection, read, pools, rows, grid, each, unscored, level, stakes or Stakes())
+    return CurveView(
+        job=read.job.name,
+        judge=read.chosen.label,
+        verifier=read.verifiers[0].label,
+        level=level,
+        estimator="prefix" if stopped else "pool",
+        samples=samples,
+        unscored=unscored,
+        each=each,
+        points=points,
+        beyond=[] if stopped else beyond(pools, points),
+        advice=advise(asked) if points else [],
+    )
+
+
+def _read(connection: sa.Connection, name: str, judge: str | None) -> Read:
     job = jobs.find(connection, name)
-    spec = JobSpec.model_validate_json(job.spec)
     judges = results.judges_of(connection, job.id)
     verifiers = [j for j in judges if j.role == "verifier"]
     graders = [j for j in judges if j.role == "grader"]
     chosen = {j.label: j for j in judges}.get(judge) if judge else [*graders, *verifiers][0]
     if chosen is None:
         raise Judgeless(f"unknown judge {str(judge)[:100]!r}; valid: {', '.join(j.label for j in judges)}")
-    counts = results.counts(connection, chosen.id)
-    item = np.array([row.item for row in counts], np.int64)
-    drawn = np.array([row.scored + row.unscored for row in counts], np.int64)
-    samples = int(drawn.max(initial=0))
-    each = job.evaluations / job.candidates if job.candidates else 0.0
-    select = rule_of(spec)
-    if job.items * samples > CELLS:
-        raise TooMany(f"{job.items} items x {samples} samples are too many for a curve; at most {CELLS} verdicts")
+    rule = rule_of(JobSpec.model_validate_json(job.spec))
+    return Read(job, rule, verifiers, chosen, results.counts(connection, chosen.id))
 
-    mine = results.pool(connection, chosen.id, job.items, samples)
 
-    def pool(judge: int) -> results.Pool:
-        return mine if judge == chosen.id else results.pool(connection, judge, job.items, samples)
+def costs(job: Row) -> dict[str, float]:
+    """Mean cost of a sample in each currency; seconds are wall-clock, of the whole job by its samples."""
+    each = {"samples": 1.0}
+    for currency in Budget.model_fields:
+        spent = getattr(job, currency, None)
+        if currency == "seconds":
+            spent = job.finished - job.started if job.finished and job.started else None
+        if spent is not None:
+            each[currency] = float(spent) / max(1, job.candidates)
+    return each
 
-    true = mine.passed[item]
-    if select == "first_pass":
-        accepted = [pool(v.id).passed[item] for v in verifiers]
-        points = prefix_points(np.logical_and.reduce(accepted), true, drawn, each, level)
-    else:
-        passes = np.array([row.passed for row in counts], np.int64)
-        best_of_k = select in ("verifier", "diverse") and len(verifiers) == 1
-        proxy = pool(verifiers[0].id).values[item] if best_of_k else None
-        points = pool_points(drawn, passes, proxy, true, each, level)
-    unscored = sum(row.unscored for row in counts)
-    return CurveView(
-        job=job.name,
-        judge=chosen.label,
-        verifier=verifiers[0].label,
-        level=level,
-        estimator="prefix" if select == "first_pass" else "pool",
-        samples=samples,
-        unscored=unscored / max(1, int(drawn.sum())),
-        points=points,
+
+def _pools(read: Read, found: dict[int, Pool], drawn: np.ndarray[Any, np.dtype[np.int64]]) -> Pools:
+    """The judge's verdicts beside the first verifier's, over the items that have any."""
+    items = read.items
+    first, judged = found[read.verifiers[0].id], found[read.chosen.id].passed[items]
+    passed, true = first.passed[items], judged == 1
+    decides = read.graded and bool((passed >= 0).any()) and bool((judged >= 0).any())
+    return Pools(
+        drawn=drawn,
+        unscored=np.array([row.unscored for row in read.counts], np.int64),
+        true=true,
+        values=first.values[items],
+        selects=read.rule in ("verifier", "diverse") and len(read.verifiers) == 1,
+        forms=None if first.forms is None else first.forms[items],
+        accepted=(passed == 1).sum(1) if decides else None,
+        both=((passed == 1) & true).sum(1) if decides else None,
     )
 
 
-def pool_points(
-    drawn: Ints, passes: Ints, proxy: Floats | None, true: NDArray[np.bool_], each: float, level: float
-) -> list[Point]:
-    """pass@k and best-of-k over all subsets of k. drawn, passes: [items]; proxy, true: [items, samples].
-
-    proxy: what selects; None when that is not one verifier's value.
-    """
-    grid = budgets(int(drawn.max(initial=0)))
-    by_size: dict[int, Floats] = {}
-    if proxy is not None:
-        for n in np.unique(drawn[drawn > 0]):
-            mine = np.flatnonzero(drawn == n)
-            ks = [k for k in grid if k <= n]
-            by_size[int(n)] = np.asarray(selected_at_k(proxy[mine, :n], true[mine, :n].astype(float), ks))
-    points: list[Point] = []
-    for place, k in enumerate(grid):
-        full = drawn >= k
-        solved = np.asarray(pass_at_k(drawn[full], passes[full], k), np.float64)
-        picked = np.concatenate([values[:, place] for n, values in by_size.items() if n >= k]) if by_size else None
-        points.append(_point(k, solved, picked, each * k, level))
-    return points
-
-
-def prefix_points(
-    accepted: NDArray[np.bool_], true: NDArray[np.bool_], drawn: Ints, each: float, level: float
-) -> list[Point]:
-    """First k draws of pools that stop when an answer is accepted: the pool formulas would be biased there.
-
-    It ends where the first pool without such an answer was cut: what k more draws would have given is not known.
-    """
-    never = accepted.shape[1] + 1
-    first = np.where(accepted.any(1), accepted.argmax(1), never) if len(accepted) else np.zeros(0, np.int64)
-    right = np.array([bool(t[f]) if f < never else False for t, f in zip(true, first, strict=True)], bool)
-    most = int(drawn[first == never].min(initial=drawn.max(initial=0)))
-    points: list[Point] = []
-    for k in budgets(most):
-        solved = first < k
-        draws = float(np.minimum(first + 1, k).mean())
-        points.append(_point(k, solved.astype(float), (solved & right).astype(float), each * draws, level))
-    return points
-
-
-def _point(k: int, solved: Floats, picked: Floats | None, evaluations: float, level: float) -> Point:
-    return Point(
-        k=k,
-        items=len(solved),
-        evaluations=evaluations,
-        coverage=estimate(solved, level),
-        selected=None if picked is None else estimate(picked, level),
+def _evidence(
+    connection: sa.Connection,
+    read: Read,
+    pools: Pools,
+    rows: Rows,
+    grid: list[int],
+    each: dict[str, float],
+    unscored: float,
+    level: float,
+    stakes: Stakes,
+) -> Evidence:
+    """What advice is drawn from."""
+    numbers = set(read.items)
+    ids = [row.id for row in results.items_page(connection, read.job.id, -1, read.job.items) if row.number in numbers]
+    verifier = read.verifiers[0]
+    tp, fp, fn, tn = audits.counts(connection, verifier.id)
+    return Evidence(
+        ids=ids,
+        drawn=pools.drawn,
+        right=pools.passes,
+        judge=read.chosen.label,
+        verifier=verifier.label,
+        grid=np.array(grid, np.int64),
+        accepted=pools.accepted,
+        both=pools.both,
+        selected=rows.selected,
+        majority=rows.majority,
+        each=each,
+        audit=Audit(tp, fp, tn, fn) if tp + fp + fn + tn else None,
+        unscored=unscored,
+        stopped=read.rule == "first_pass",
+        level=level,
+        **stakes._asdict(),
     )

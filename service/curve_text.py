@@ -1,16 +1,13 @@
 """A curve as a person reads it in a terminal: tables, a plot, the advice. Names of others are shown as text."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
 
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from service.terminal import Line, Plot
-from service.views import CurveView
-
-Row = Mapping[str, Any]
+from service.views import CurveView, Estimate, Point
 
 
 def plain(text: str) -> str:
@@ -18,40 +15,38 @@ def plain(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
-def percent(estimate: Row) -> str:
+def percent(estimate: Estimate) -> str:
     """Mean and interval, in per cent."""
-    return f"{100 * estimate['mean']:.1f} [{100 * estimate['low']:.1f}, {100 * estimate['high']:.1f}]"
+    return f"{100 * estimate.mean:.1f} [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
 
 
 def _share(value: float | None) -> str | None:
     return None if value is None else f"{100 * value:.1f}"
 
 
-def _gap(point: Row) -> str | None:
-    selected = point["selected"]
-    return selected and f"{100 * (point['coverage']['mean'] - selected['mean']):.1f}"
+def _gap(point: Point) -> str | None:
+    return None if point.selected is None else f"{100 * (point.coverage.mean - point.selected.mean):.1f}"
 
 
-COLUMNS: dict[str, Callable[[Row], str | None]] = {
-    "k": lambda p: str(p["k"]),
-    "coverage, %": lambda p: percent(p["coverage"]),
-    "selected, %": lambda p: p["selected"] and percent(p["selected"]),
+COLUMNS: dict[str, Callable[[Point], str | None]] = {
+    "k": lambda p: str(p.k),
+    "coverage, %": lambda p: percent(p.coverage),
+    "selected, %": lambda p: p.selected and percent(p.selected),
     "gap, points": _gap,
-    "majority, %": lambda p: p.get("majority") and percent(p["majority"]),
-    "right, %": lambda p: _share(p.get("right")),
-    "wrong, %": lambda p: _share(p.get("wrong")),
-    "abstain, %": lambda p: _share(p.get("abstain")),
-    "draws": lambda p: None if p.get("draws") is None else f"{p['draws']:.4g}",
-    "evaluations": lambda p: f"{p['evaluations']:.6g}",
-    "items": lambda p: str(p["items"]),
+    "majority, %": lambda p: p.majority and percent(p.majority),
+    "right, %": lambda p: _share(p.right),
+    "wrong, %": lambda p: _share(p.wrong),
+    "abstain, %": lambda p: _share(p.abstain),
+    "draws": lambda p: f"{p.draws:.4g}",
+    "evaluations": lambda p: f"{p.evaluations:.6g}",
+    "items": lambda p: str(p.items),
 }
 """Columns by their heading. A column without a value in any row is left out."""
 
 
 def curve_tables(curve: CurveView, width: int, title: str = "") -> list[RenderableType]:
     """Every budget's figures; columns that find no room in `width` characters stand in a further table."""
-    points: list[Row] = [point.model_dump() for point in curve.points]
-    cells = {name: [column(point) for point in points] for name, column in COLUMNS.items()}
+    cells = {name: [column(point) for point in curve.points] for name, column in COLUMNS.items()}
     cells = {name: [cell or "-" for cell in column] for name, column in cells.items() if any(column)}
     said = title or f"{curve.job}: passes by {curve.judge}, selected by {curve.verifier}"
     note = f"{curve.level:.0%} intervals for another set of items like these; unscored {curve.unscored:.1%}"
@@ -84,20 +79,18 @@ def _table(names: Sequence[str], cells: Mapping[str, Sequence[str]]) -> Table:
 
 def curve_plot(curve: CurveView) -> Plot | None:
     """Coverage and what is selected against k; None where there are no points."""
-    points: list[Row] = [point.model_dump() for point in curve.points]
     lines: list[Line] = []
-    for mark, name, colour, key in (
-        ("C", f"coverage: some answer passes by {curve.judge}", "cyan", "coverage"),
-        ("S", f"selected by {curve.verifier}", "yellow", "selected"),
-        ("M", "majority of canonical answers", "magenta", "majority"),
+    for mark, name, colour, of in (
+        ("C", f"coverage: some answer passes by {curve.judge}", "cyan", lambda p: p.coverage),
+        ("S", f"selected by {curve.verifier}", "yellow", lambda p: p.selected),
+        ("M", "majority of canonical answers", "magenta", lambda p: p.majority),
     ):
-        if known := [point for point in points if point.get(key)]:
-            x, y = [p["k"] for p in known], [p[key]["mean"] for p in known]
-            lines.append(Line(mark, plain(name), colour, x, y))
+        means = {point.k: found.mean for point in curve.points if (found := of(point))}
+        if means:
+            lines.append(Line(mark, plain(name), colour, list(means), list(means.values())))
     return Plot(lines, "samples of an item (log axis)") if lines else None
 
 
 def advice_lines(curve: CurveView) -> list[RenderableType]:
     """The advice, a paragraph each."""
-    advice: Sequence[Row] = curve.model_dump().get("advice", ())
-    return [Text(f"- {plain(one['text'])}") for one in advice]
+    return [Text(f"- {plain(one.text)}") for one in curve.advice]

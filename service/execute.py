@@ -1,33 +1,26 @@
-"""One shard, from its spans to rows for the store: many searches at once on a shared engine."""
+"""One shard, from its spans to what their searches found: many at once on a shared engine."""
 
 import asyncio
-import json
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, cast
 
-import numpy as np
-
 from search.engine import Engine, Shared
 from search.metering import Budget, Metered, Spent
-from search.population import Population, log_mean_exp
-from search.ports import Generator, Score, Task, Verdicts
+from search.population import Population
+from search.ports import Generator, Task, Verdicts
 from search.run import Outcome, run
 from search.scoring import Judge
 from search.tools import Weighted
 from service import catalog
-from service.artifacts import Artifacts, Encoded, encode
 from service.catalog import Prepared
 from service.checkpoints import Checkpoints, State
-from service.placing import placed
 from service.spec import Span
-from service.store.shards import Claim, Results
+from service.store.shards import Claim
 
 log = logging.getLogger("winnow.worker")
-MOST_PARENTS = 200_000
-"""Parents in a population's stored genealogy, at most; beyond, only its steps and ESS are kept."""
 
 
 @dataclass(frozen=True)
@@ -144,122 +137,3 @@ async def execute(
         return search(bench, engine, span, deadline, stopped, state, partial(checkpoints.see, index))
 
     return await asyncio.gather(*(one(index, span) for index, span in enumerate(claim.spans)))
-
-
-def written(claim: Claim, prepared: Prepared, found: Sequence[Finding], artifacts: Artifacts) -> Results:
-    """Rows of the tables; large bytes go to the artifacts first."""
-    results = Results()
-    for finding in found:
-        try:
-            encoded = _encoded(prepared, finding)
-            points = placed(prepared.plan.variety, finding.answers)
-        except (TypeError, ValueError) as error:  # an answer that cannot be kept fails its item, not its shard
-            outcome = Outcome(None, "error", finding.outcome.spent)
-            finding, encoded = Finding(finding.span, outcome, Verdicts(), catalog.reason(error)), []
-            points = None
-        _count(results, finding)
-        if encoded:
-            _rows(results, claim.job, finding, encoded, "weights" in prepared.method.plugin.facts.offers)
-        if points is not None:
-            results.features.append((claim.job, finding.span.item, finding.span.first, len(encoded), points))
-        for stored in encoded:
-            if stored.sha256 and stored.small:
-                results.blobs[stored.sha256] = (stored.sha256, stored.suffix, stored.data)
-            else:
-                artifacts.put(stored)
-    return results
-
-
-def _encoded(prepared: Prepared, finding: Finding) -> list[Encoded]:
-    """Every answer as it will be stored; those that the job does not keep, empty."""
-    if finding.outcome.population is None:
-        return []
-    verdicts = finding.outcome.population.verdicts
-    kept = _kept(prepared, verdicts)
-    return [encode(value) if kept is None or i in kept else Encoded(None) for i, value in enumerate(verdicts.answers)]
-
-
-def _rows(results: Results, job: int, finding: Finding, encoded: Sequence[Encoded], weighted: bool) -> None:
-    """Candidates and their scores. weighted: the method keeps weights."""
-    population, first, item = finding.outcome.population, finding.span.first, finding.span.item
-    assert population is not None
-    spent, weights = population.rows.spent.tolist(), weights_of(results, job, finding, weighted)
-    for i, (name, stored) in enumerate(zip(population.names(), encoded, strict=True)):
-        results.candidates.append((job, item, first + i, name, stored.text, stored.sha256, spent[i], weights[i]))
-    for judged in (population.verdicts, finding.grades):
-        for label, scores in judged.scores.items():
-            _scores(results, label, item, first, scores, 1e3 * judged.seconds[label] / len(scores))
-
-
-def weights_of(results: Results, job: int, finding: Finding, weighted: bool) -> list[float | None]:
-    """Log-weights of a span's answers, which compare across the item's populations; None for none.
-
-    Each population's estimate of Z is unbiased, so exp(log Z of the resamplings + log-weight) weighs its particles
-    among those of all others. A search that was cut short has no weights: they would aim at another target.
-    """
-    population = finding.outcome.population
-    assert population is not None
-    n = len(population)
-    if not weighted or not finding.whole:
-        return [None] * n
-    total = population.log_z + population.log_weights
-    log_z = log_mean_exp(total)
-    dead = bool(np.isneginf(log_z))
-    splits = [[split.step, split.ess, split.parents.tolist()] for split in population.splits]
-    if sum(len(split.parents) for split in population.splits) > MOST_PARENTS:
-        splits = [[step, size, []] for step, size, _ in splits]
-    results.populations.append(
-        (
-            *(job, finding.span.item, finding.span.first, n),
-            *(None if dead else log_z, 0.0 if dead else population.ess),
-            len(np.unique(population.ancestors[np.isfinite(total)])),
-            json.dumps(splits),
-        )
-    )
-    return [weight if np.isfinite(weight) else None for weight in total.tolist()]
-
-
-def _kept(prepared: Prepared, verdicts: Verdicts) -> set[int] | None:
-    """Which answers to store: None for all; else the best few by the job's rule."""
-    spec = prepared.spec
-    if spec.keep == "all":
-        return None
-    if prepared.plan.rule == "first_pass":
-        return set(np.flatnonzero(verdicts.passed)[: spec.top_k].tolist())
-    values = [score.value for score in verdicts.scores[prepared.of("verifier")[0].label]]
-    order = sorted(range(len(values)), key=lambda i: (values[i] is None, -(values[i] or 0.0), i))
-    return set(order[: spec.top_k])
-
-
-def _count(results: Results, finding: Finding) -> None:
-    population, spent = finding.outcome.population, finding.outcome.spent
-    results.items.append(
-        {
-            "n": finding.span.item,
-            "drawn_": 0 if population is None else len(population.verdicts),
-            "evaluations_": spent.evaluations,
-            "reason_": finding.outcome.stop_reason,
-            "error_": finding.error,
-        }
-    )
-    results.evaluations += spent.evaluations
-    results.previews += spent.previews
-    results.verifier_calls += spent.verifier_calls
-    results.verifier_seconds += spent.verifier_seconds
-
-
-def _scores(results: Results, label: str, item: int, first: int, scores: Sequence[Score], ms: float) -> None:
-    """Score rows, and the running counts that curves read."""
-    results.scores.setdefault(label, []).extend((item, first + i, *score, ms) for i, score in enumerate(scores))
-    unscored = sum(score.value is None for score in scores)
-    passes = [first + i for i, score in enumerate(scores) if score.passed]
-    results.unscored += unscored
-    results.tallies.setdefault(label, []).append(
-        {
-            "item": item,
-            "scored": len(scores) - unscored,
-            "unscored": unscored,
-            "passed": len(passes),
-            "first_pass": min(passes, default=None),
-        }
-    )

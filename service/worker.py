@@ -19,13 +19,14 @@ from search.engine import Engine
 from service import catalog
 from service.artifacts import Artifacts
 from service.checkpoints import Checkpoints
-from service.execute import Finding, execute, written
+from service.execute import Finding, execute
 from service.heartbeat import Heartbeat, keep_leases
 from service.intake import OUTAGES, Intake
 from service.loading import Job, Jobs, Unloadable
 from service.queue import Broker, Delivery
 from service.settings import Settings
 from service.store import Store, shards
+from service.writing import written
 
 log = logging.getLogger("winnow.worker")
 

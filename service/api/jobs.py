@@ -14,7 +14,7 @@ from service import catalog
 from service.api.errors import Problem
 from service.api.guard import StrictRoute
 from service.api.present import candidate_views, item_views, job_view, population_views
-from service.curve import curve_of
+from service.curve import Stakes, curve_of
 from service.spec import JobSpec
 from service.store import Store, jobs, results
 from service.store.schema import TERMINAL
@@ -22,6 +22,7 @@ from service.views import Candidates, CurveView, Items, Jobs, JobView, Populatio
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=StrictRoute)
 Limit = Annotated[int, Query(ge=1, le=1000)]
+Stake = Annotated[float, Query(ge=0, allow_inf_nan=False)]
 Place = Annotated[int, Query(ge=-1, lt=2**31)]
 
 
@@ -135,9 +136,13 @@ def curve(
     request: Request,
     judge: Annotated[str | None, Query(description="Whose passes count; the first grader when left out.")] = None,
     level: Annotated[float, Query(gt=0.5, lt=1)] = 0.95,
+    value: Annotated[Stake, Query(description="What a right answer is worth, for the advice.")] = 1.0,
+    loss: Annotated[Stake, Query(description="What a wrong answer costs.")] = 1.0,
+    cost: Annotated[Stake, Query(description="What a sample costs, in the same unit.")] = 0.0,
+    target: Annotated[float, Query(gt=0, lt=1, description="Coverage whose cost the advice gives.")] = 0.9,
 ) -> CurveView:
-    """Coverage and selected accuracy against the number of samples, with intervals."""
-    return store(request).read(curve_of, job, judge, level)
+    """Coverage and selected accuracy against the number of samples, with intervals, and advice in words."""
+    return store(request).read(curve_of, job, judge, level, Stakes(value, loss, cost, target))
 
 
 @router.get("/{job}/events", response_class=EventSourceResponse)

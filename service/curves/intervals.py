@@ -29,26 +29,26 @@ def mean_interval(values: Floats, level: float, method: str) -> Interval:
 
     Raises ValueError for another method or a level outside (0, 1).
     """
-    _check_level(level)
+    check_level(level)
     if method not in _METHODS:
         raise ValueError(f"method must be one of {', '.join(_METHODS)}; got {method!r}")
     if values.size == 1:
         return Interval(0.0, 1.0)
     if np.ptp(values) <= _NO_SPREAD:
-        return _binomial_interval(float(values.mean()), values.size, level)
+        return binomial_interval(float(values.mean()), values.size, level)
     return _METHODS[method](values, level)
 
 
 def sup_t(values: Floats, level: float, draws: int, seed: int) -> Band:
     """Return the sup-t band of the K row means of `values` (K, M); see `sup_t_band`."""
-    _check_level(level)
+    check_level(level)
     grid, problems = values.shape
     if problems == 1:
         return Band(np.zeros(grid), np.ones(grid))
     low, high = np.empty(grid), np.empty(grid)
     flat = np.ptp(values, axis=1) <= _NO_SPREAD
     for i in np.flatnonzero(flat):
-        low[i], high[i] = _binomial_interval(float(values[i].mean()), problems, 1 - (1 - level) / grid)
+        low[i], high[i] = binomial_interval(float(values[i].mean()), problems, 1 - (1 - level) / grid)
     if not flat.all():
         critical = _sup_t_critical(values[~flat], level, draws, seed)
         low[~flat], high[~flat] = _logit_bounds(values[~flat], critical)
@@ -74,6 +74,14 @@ def _logit_bounds(values: Floats, critical: float) -> tuple[Floats, Floats]:
         return hit / (hit + miss * np.exp(half)), 1 - miss / (miss + hit * np.exp(half))
 
 
+def normal_logit(mean: float, error: float, level: float) -> Interval:
+    """Return the interval of a mean in (0, 1) from its standard error, normal on the logit scale."""
+    from scipy.special import expit, logit, ndtri
+
+    half = float(ndtri((1 + level) / 2)) * error / (mean * (1 - mean))
+    return Interval(float(expit(logit(mean) - half)), float(expit(logit(mean) + half)))
+
+
 def _logit_t(values: Floats, level: float) -> Interval:
     low, high = _logit_bounds(values, _t_quantile(level, values.size - 1))
     return Interval(float(low), float(high))
@@ -97,7 +105,7 @@ def _bootstrap(values: Floats, level: float) -> Interval:
 _METHODS: dict[str, Callable[[Floats, float], Interval]] = {"logit_t": _logit_t, "t": _t, "bootstrap": _bootstrap}
 
 
-def _binomial_interval(mean: float, problems: int, level: float) -> Interval:
+def binomial_interval(mean: float, problems: int, level: float) -> Interval:
     """Return the Clopper-Pearson interval of x = M * mean (not only whole x) in M trials."""
     from scipy.special import betaincinv
 
@@ -117,6 +125,7 @@ def _standard_error(values: Floats) -> Floats:
     return values.std(axis=-1, ddof=1) / np.sqrt(values.shape[-1])
 
 
-def _check_level(level: float) -> None:
+def check_level(level: float) -> None:
+    """Raise ValueError unless 0 < level < 1."""
     if not 0 < level < 1:
         raise ValueError(f"level must be between 0 and 1, such as 0.95; got {level!r}")

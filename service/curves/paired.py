@@ -6,6 +6,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from service.curves.imperfect import wilson
+from service.curves.intervals import check_level
+
 _NO_SPREAD = 1e-12  # differences closer than this, relative to the values, differ by rounding only
 
 
@@ -24,7 +27,7 @@ def paired_t(first: ArrayLike, second: ArrayLike, level: float = 0.95) -> Differ
     equal, have no spread: their interval is nan. Raises ValueError for other shapes, no items or values that are not
     finite, and for a level outside (0, 1).
     """
-    _check_level(level)
+    check_level(level)
     a, b = np.asarray(first, np.float64), np.asarray(second, np.float64)
     if a.ndim != 1 or a.shape != b.shape or not a.size:
         raise ValueError(f"both must hold one value per item, at least one item; got shapes {a.shape} and {b.shape}")
@@ -50,7 +53,7 @@ def paired_proportions(both: int, first_only: int, second_only: int, neither: in
     where no item is discordant. Raises ValueError for negative counts, no items, or a level outside (0, 1).
     Source: Newcombe 1998, method 10, 10.1002/(SICI)1097-0258(19981130)17:22<2635::AID-SIM954>3.0.CO;2-C.
     """
-    _check_level(level)
+    check_level(level)
     cells = (both, first_only, second_only, neither)
     total = sum(cells)
     if min(cells) < 0 or not total:
@@ -78,14 +81,5 @@ def _phi(both: int, first_only: int, second_only: int, neither: int) -> float:
 
 def _wilson_arms(x: int, n: int, level: float) -> tuple[float, float]:
     """Return (p - l, u - p) of the Wilson score interval (l, u) of x of n."""
-    from scipy.special import ndtri
-
-    z, p = float(ndtri((1 + level) / 2)), x / n
-    shrunk = (x + z * z / 2) / (n + z * z)
-    half = z * sqrt(n * p * (1 - p) + z * z / 4) / (n + z * z)
-    return p - max(0.0, shrunk - half), min(1.0, shrunk + half) - p
-
-
-def _check_level(level: float) -> None:
-    if not 0 < level < 1:
-        raise ValueError(f"level must be between 0 and 1, such as 0.95; got {level!r}")
+    low, high = wilson(x, n, level)
+    return x / n - low, high - x / n

@@ -23,6 +23,7 @@ from service.curves.hypergeometric import (
 from service.curves.ranking import Ranked, best_first, best_of_k_weights, budgets_of, grades_of, rows_of, shaped
 
 _MOST_STEPS = 2_000_000_000  # exact majority voting beyond it takes more than a second or two
+_BLOCK = 20_000  # samples ordered at once: what they need stays in the cache
 
 
 class Estimate(NamedTuple):
@@ -49,10 +50,20 @@ def selected_at_k(proxy: ArrayLike, true: ArrayLike, k: ArrayLike) -> float | Fl
     none of the k is scored. Raises ValueError if a true grade is not finite, shapes differ or k is outside 1..n.
     """
     scores = rows_of("proxy", proxy)
-    ranked = best_first(scores, grades_of("true", true, scores))
-    run_means = np.add.reduceat(ranked.values, ranked.start) / ranked.size
-    grades = np.repeat(run_means, ranked.size).reshape(scores.shape)
-    return shaped(grades @ best_of_k_weights(scores.shape[1], budgets_of(k, scores.shape[1])), proxy, k)
+    grades, n = grades_of("true", true, scores), scores.shape[1]
+    weights = best_of_k_weights(n, budgets_of(k, n))
+    at_once = max(1, _BLOCK // n)  # rows
+    blocks = [slice(first, first + at_once) for first in range(0, len(scores), at_once)]
+    return shaped(np.concatenate([_tied_means(scores[block], grades[block]) @ weights for block in blocks]), proxy, k)
+
+
+def _tied_means(scores: Floats, grades: Floats) -> Floats:
+    """Return grades (M, n), best score first, each the mean of its run of equal scores."""
+    ranked = best_first(scores, grades)
+    if ranked.size.size == scores.size:  # no ties
+        return ranked.values.reshape(scores.shape)
+    means = np.add.reduceat(ranked.values, ranked.start) / ranked.size
+    return np.repeat(means, ranked.size).reshape(scores.shape)
 
 
 def top_m_at_k(proxy: ArrayLike, correct: ArrayLike, k: ArrayLike, m: int) -> float | Floats:

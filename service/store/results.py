@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
@@ -184,32 +184,6 @@ def populations_of(connection: sa.Connection, job: int, item: int) -> Sequence[R
     """An item's populations, by their first sample."""
     mine = sa.and_(populations.c.job == job, populations.c.item == item)
     return connection.execute(sa.select(populations).where(mine).order_by(populations.c.first)).all()
-
-
-class Pool(NamedTuple):
-    """One judge's verdicts over a whole job, by item and order of sample; nan and False where there is none."""
-
-    values: NDArray[np.float64]
-    passed: NDArray[np.bool_]
-
-
-def pool(connection: sa.Connection, judge: int, item_count: int, samples: int) -> Pool:
-    """Values and passes [items, samples] of one judge. samples: most verdicts of an item.
-
-    Columns are an item's verdicts in order, without gaps: shards end in any order, and some never come.
-    """
-    values = np.full((item_count, samples), np.nan)
-    passed = np.zeros((item_count, samples), bool)
-    filled = np.zeros(item_count, np.int64)
-    query = sa.select(scores.c.item, scores.c.value, scores.c.passed).where(scores.c.judge == judge)
-    query = query.order_by(scores.c.item, scores.c.sample).execution_options(yield_per=10_000)
-    for rows in connection.execute(query).partitions():
-        item = np.array([row[0] for row in rows])
-        place = filled[item] + np.arange(len(rows)) - np.searchsorted(item, item)
-        values[item, place] = np.array([row[1] for row in rows], float)  # None becomes nan
-        passed[item, place] = [row[2] is True for row in rows]
-        filled += np.bincount(item, minlength=item_count)
-    return Pool(values, passed)
 
 
 def counts(connection: sa.Connection, judge: int) -> Sequence[Row]:

@@ -16,7 +16,19 @@ from sqlalchemy.dialects import postgresql, sqlite
 from service.spec import Span, Ticket
 from service.store.bulk import insert_rows
 from service.store.jobs import emit, settle
-from service.store.schema import blobs, candidates, features, items, jobs, judges, populations, scores, shards, tallies
+from service.store.schema import (
+    blobs,
+    candidates,
+    features,
+    items,
+    jobs,
+    judges,
+    pools,
+    populations,
+    scores,
+    shards,
+    tallies,
+)
 
 MOST_DEATHS = 3
 COUNTED = ("evaluations", "previews", "verifier_calls", "verifier_seconds", "unscored")
@@ -100,12 +112,13 @@ class Claim:
 class Results:
     """What one shard gives to the store: rows for the tables, and counts.
 
-    candidates, populations, features, blobs, scores: tuples in the order of the table's columns; blobs by
-    their name; scores, by label, without the judge before them.
+    candidates, populations, features, blobs, scores, pools: tuples in the order of the table's columns; blobs by
+    their name; scores and pools, by label, without the judge before them.
     """
 
     candidates: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
     scores: dict[str, list[tuple[Any, ...]]] = field(default_factory=dict[str, list[tuple[Any, ...]]])
+    pools: dict[str, list[tuple[Any, ...]]] = field(default_factory=dict[str, list[tuple[Any, ...]]])
     tallies: dict[str, list[dict[str, Any]]] = field(default_factory=dict[str, list[dict[str, Any]]])
     items: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     populations: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
@@ -227,6 +240,8 @@ def commit(connection: sa.Connection, claimed: Claim, results: Results) -> bool:
     ids = dict(connection.execute(LABELS, {"job_": claimed.job}).all())
     for label, rows in results.scores.items():
         insert_rows(connection, scores, [(ids[label], *row) for row in rows])
+    for label, rows in results.pools.items():
+        insert_rows(connection, pools, [(ids[label], *row) for row in rows])
     for label, rows in results.tallies.items():
         _tally(connection, [{"judge": ids[label], **row} for row in rows])
     _count(connection, claimed.job, results)

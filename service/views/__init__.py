@@ -3,7 +3,7 @@
 from service.views.base import Estimate, Spread, View
 from service.views.catalog import Plugins, PluginView
 from service.views.compare import Compared, Comparison, OutcomeView, Versus
-from service.views.curves import CurveView, Point
+from service.views.curves import Advice, Beyond, CurveView, Point
 from service.views.jobs import (
     Candidates,
     CandidateView,
@@ -23,6 +23,8 @@ from service.views.jobs import (
 )
 
 __all__ = [
+    "Advice",
+    "Beyond",
     "CandidateView",
     "Candidates",
     "Compared",

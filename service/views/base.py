@@ -16,6 +16,11 @@ class Estimate(View):
     low: float
     high: float
 
+    @classmethod
+    def of(cls, mean: float, low: float, high: float) -> "Estimate":
+        """From numbers in this order."""
+        return cls(mean=float(mean), low=float(low), high=float(high))
+
 
 class Spread(View):
     """A mean over `items` items with its interval for another set of items like these; no interval is null."""

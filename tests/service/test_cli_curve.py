@@ -15,7 +15,7 @@ from service.cli import app
 from service.client import Client
 from service.curve_text import COLUMNS, curve_plot, curve_tables, plain
 from service.terminal import Line, Plot, ticks
-from service.views import CurveView
+from service.views import CurveView, Point
 
 
 def estimate(mean: float) -> dict[str, float]:
@@ -30,11 +30,15 @@ def curve(ks: Sequence[int] = (1, 2, 4, 8), **changes: Any) -> CurveView:
             "evaluations": 10.0 * k,
             "coverage": estimate(1 - 0.8**k),
             "selected": estimate(0.2 + k / 40),
+            "draws": 1.25 * k,
         }
         for k in ks
     ]
     value = {"job": "j", "judge": "near", "verifier": "far", "level": 0.9, "estimator": "pool", "samples": 8}
-    return CurveView.model_validate(value | {"unscored": 0.125, "points": points} | changes)
+    value |= {"unscored": 0.125, "each": {}, "beyond": [], "advice": []}
+    return CurveView.model_validate(
+        value | {"unscored": 0.125, "each": {}, "points": points, "beyond": [], "advice": []} | changes
+    )
 
 
 def drawn(*things: Any, width: int = 200, encoding: str = "utf-8") -> str:
@@ -76,13 +80,12 @@ def test_a_column_without_values_is_left_out() -> None:
 
 
 def test_optional_columns_show_what_there_is() -> None:
-    point = curve().points[0].model_dump()
-    full = point | {"majority": estimate(0.5), "right": 0.25, "wrong": 0.0, "abstain": 0.75, "draws": 1.5}
+    point = curve().points[0]
+    full = Point(**point.model_dump() | {"majority": estimate(0.5), "right": 0.25, "wrong": 0.0, "abstain": 0.75})
     cells = {name: column(full) for name, column in COLUMNS.items()}
     assert cells["majority, %"] == "50.0 [25.0, 75.0]"
-    assert [cells[name] for name in ("right, %", "wrong, %", "abstain, %", "draws")] == ["25.0", "0.0", "75.0", "1.5"]
-    none = point | dict.fromkeys(("majority", "right", "wrong", "abstain"), None)
-    assert [COLUMNS[name](none) for name in ("majority, %", "right, %", "wrong, %", "abstain, %")] == [None] * 4
+    assert [cells[name] for name in ("right, %", "wrong, %", "abstain, %", "draws")] == ["25.0", "0.0", "75.0", "1.25"]
+    assert [COLUMNS[name](point) for name in ("majority, %", "right, %", "wrong, %", "abstain, %")] == [None] * 4
 
 
 def test_hostile_names_are_text() -> None:

@@ -19,10 +19,11 @@ from search.engine import Engine
 from service import catalog
 from service.artifacts import Artifacts
 from service.client import Client
-from service.execute import Bench, execute, written
+from service.execute import Bench, execute
 from service.store import Store, features, jobs, results, shards
 from service.store.schema import features as table
 from service.views import CandidateView
+from service.writing import written
 
 NUMBER = {"method": "best_of_n", "n": 200, "select": "diverse", "features": "number"}
 

@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from generators.builtin import GENERATORS
 from search.methods import METHODS
 from service.client import Client, plugins
-from service.curve import prefix_points
+from service.curve_points import prefix_points
 from service.embedded import Stack
 from service.store import Store, shards
 from service.store.schema import events
@@ -434,6 +434,7 @@ def test_curve_while_shards_end_out_of_order(client: Client, stack: Stack) -> No
             connection.exec_driver_sql("delete from candidates where job = ? and sample < 2000", (number,))
             judge = connection.exec_driver_sql("select id from judges where job = ?", (number,)).scalar()
             connection.exec_driver_sql("delete from scores where judge = ? and sample < 2000", (judge,))
+            connection.exec_driver_sql("delete from pools where judge = ? and first < 2000", (judge,))
             connection.exec_driver_sql("update tallies set scored = 1000 where judge = ?", (judge,))
         assert client.curve(spec.id).points[-1].k == 1000
     finally:

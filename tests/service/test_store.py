@@ -2,23 +2,30 @@
 
 import tracemalloc
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from helping import prepared, refused
 
+import service
+from search.ports import Score, Values
 from service import curve
 from service.api.errors import install
 from service.api.present import item_views, job_view
 from service.store import Store, jobs, results, shards
 from service.store.blobs import find
-from service.store.schema import candidates, events, items, judges, metadata, scores, tallies
+from service.store.bulk import insert_rows
+from service.store.pools import Columns, named, pack, packed, pool, unpack
+from service.store.schema import candidates, events, items, judges, metadata, pools, scores, tallies
 from service.store.schema import shards as table
 from service.store.shards import Claim, Results
 
@@ -50,6 +57,8 @@ def outcome(claim: Claim, passed: bool = True) -> Results:
         out.scores.setdefault("toy/linear", []).extend(
             (span.item, s, float(s), passed, None, None, 1.0) for s in samples
         )
+        scored = [Score(float(s), passed) for s in samples]
+        out.pools.setdefault("toy/linear", []).append((span.item, span.first, span.count, packed(scored)))
         out.tallies.setdefault("toy/linear", []).append(
             {"item": span.item, "scored": span.count, "unscored": 0, "passed": span.count if passed else 0}
             | {"first_pass": span.first if passed else None}
@@ -91,12 +100,12 @@ def test_a_shard_is_committed_once(store: Store) -> None:
     job = add(store)
     claim = take(store, 1)
     assert store.write(shards.commit, claim, outcome(claim))
-    before = [rows(store, of) for of in (candidates, scores, tallies, items, events)]
+    before = [rows(store, of) for of in (candidates, scores, pools, tallies, items, events)]
     assert not store.write(shards.commit, claim, outcome(claim))
     assert not store.write(shards.hand_back, claim, "late")
     assert not store.write(shards.fail, claim, "late")
     assert store.write(shards.claim, "other", [("1-0", 1), ("2-0", 1)]) == ({}, {})
-    assert [rows(store, of) for of in (candidates, scores, tallies, items, events)] == before
+    assert [rows(store, of) for of in (candidates, scores, pools, tallies, items, events)] == before
     assert store.read(jobs.find, job.name).candidates == 8
 
 
@@ -266,33 +275,74 @@ def test_pool_leaves_no_gaps(store: Store) -> None:
     add(store, 1, 2500)
     claims = [take(store, shard, f"{shard}-0") for shard in (1, 2, 3)]
     store.write(shards.commit, claims[2], outcome(claims[2]))
-    pool = store.read(results.pool, 1, 1, 500)
-    assert pool.values[0].tolist() == list(range(2000, 2500))
-    assert pool.passed.all()
+    found = store.read(pool, 1, 1, 500)
+    assert found.values[0].tolist() == list(range(2000, 2500))
+    assert (found.passed == 1).all()
     store.write(shards.commit, claims[0], outcome(claims[0], passed=False))
-    pool = store.read(results.pool, 1, 1, 1500)
-    assert pool.values[0].tolist() == [*range(1000), *range(2000, 2500)]
-    assert pool.passed[0].tolist() == [False] * 1000 + [True] * 500
+    found = store.read(pool, 1, 1, 1600)
+    assert found.drawn.tolist() == [1500]
+    assert found.values[0, :1500].tolist() == [*range(1000), *range(2000, 2500)]
+    assert np.isnan(found.values[0, 1500:]).all()
+    assert found.passed[0].tolist() == [0] * 1000 + [1] * 500 + [-1] * 100
+
+
+def test_packed_verdicts() -> None:
+    given = [
+        Score(0.5, True, None, "a"),
+        Score(None, None, "broken"),
+        Score(-1e300, False),
+        Score(2.0, None, None, "a"),
+    ]
+    found = unpack(4, packed(given))
+    assert found.values.tolist() == [0.5, pytest.approx(np.nan, nan_ok=True), -1e300, 2.0]
+    assert found.passed.tolist() == [1, -1, 0, -1]
+    assert found.forms is not None
+    assert (found.forms[0], found.forms[1], found.forms[2]) == (found.forms[3], 0, 0)
+    assert found.forms[0] != 0
+    assert unpack(1, packed([Score(1.0, True)])).forms is None
+    plain = unpack(2, packed(Values(np.array([3.0, 4.0]))))
+    assert (plain.values.tolist(), plain.passed.tolist()) == ([3.0, 4.0], [-1, -1])
+    with pytest.raises(ValueError, match="a pool of 3 verdicts has 27 or 51 bytes, not 68"):
+        unpack(3, packed(given))
 
 
 def test_pool_of_many_verdicts_needs_little_memory(store: Store) -> None:
-    """150,000 verdicts are 1.5 MB in arrays; all their rows at once would take 25 MB."""
+    """150,000 verdicts are 1.5 MB in arrays and another megabyte as they are stored."""
     add(store, 2, 1)
     n = 75_000
+    columns = pack(Columns(np.arange(n, dtype=np.float64), (np.arange(n) % 2 == 0).astype(np.int8), None))
     with store.writing() as connection:
-        for item in (0, 1):
-            values = [(1, item, s, float(s), s % 2 == 0, 0.0) for s in range(n)]
-            names = "judge, item, sample, value, passed, ms"
-            connection.exec_driver_sql(f"insert into scores ({names}) values (?, ?, ?, ?, ?, ?)", values)
-            del values
+        insert_rows(connection, pools, [(1, item, 0, n, columns) for item in (0, 1)])
     tracemalloc.start()
     try:
-        pool = store.read(results.pool, 1, 2, n)
-        assert tracemalloc.get_traced_memory()[1] < 10e6
+        found = store.read(pool, 1, 2, n)
+        assert tracemalloc.get_traced_memory()[1] < 5e6
     finally:
         tracemalloc.stop()
-    assert (pool.values == np.arange(n)).all()
-    assert (pool.passed == (np.arange(n) % 2 == 0)).all()
+    assert (found.values == np.arange(n)).all()
+    assert (found.passed == (np.arange(n) % 2 == 0)).all()
+
+
+def test_old_verdicts_are_packed(tmp_path: Path) -> None:
+    """A database of the version before keeps its curves."""
+    database = Store(f"sqlite:///{tmp_path / 'old.db'}")
+    config = Config()
+    config.set_main_option("script_location", str(Path(service.__file__).parent / "migrations"))
+    with database.writing() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0002")
+        given = [(1, 0, s, 0.5 * s, s % 2 == 0, None, "even" if s % 2 == 0 else None, 0.0) for s in (5, 4, 7)]
+        given += [(1, 3, 0, None, None, "broken", None, 0.0), (2, 3, 0, 1.0, None, None, None, 0.0)]
+        insert_rows(connection, scores, given)
+    database.migrate()
+    first, second = database.read(pool, 1, 4, 3), database.read(pool, 2, 4, 1)
+    assert first.drawn.tolist() == [3, 0, 0, 1]
+    assert first.values[0].tolist() == [2.0, 2.5, 3.5]
+    assert first.passed[:, 0].tolist() == [1, -1, -1, -1]
+    assert first.forms is not None
+    assert first.forms[0].tolist() == [named("even"), 0, 0]
+    assert second.values[3].tolist() == [1.0]
+    database.close()
 
 
 def test_curve_reads_a_pool_once_and_not_too_many(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -301,11 +351,11 @@ def test_curve_reads_a_pool_once_and_not_too_many(store: Store, monkeypatch: pyt
     store.write(shards.commit, claim, outcome(claim))
     reads: list[int] = []
 
-    def pool(connection: sa.Connection, judge: int, *more: int, real: Any = results.pool) -> Any:
+    def counted(connection: sa.Connection, judge: int, *more: int) -> Any:
         reads.append(judge)
-        return real(connection, judge, *more)
+        return pool(connection, judge, *more)
 
-    monkeypatch.setattr(results, "pool", pool)
+    monkeypatch.setattr(curve, "pool", counted)
     assert store.read(curve.curve_of, name, None, 0.95).samples == 4
     assert reads == [1]
     monkeypatch.setattr(curve, "CELLS", 7)

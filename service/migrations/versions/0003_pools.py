@@ -1,7 +1,12 @@
 """Packed verdicts, audits, features, and the configuration of a job's judges"""
 
+from itertools import groupby
+
 import sqlalchemy as sa
 from alembic import op
+
+from search.ports import Score
+from service.store.pools import packed
 
 revision = "0003"
 down_revision = "0002"
@@ -10,7 +15,7 @@ Number = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
-    """Forward."""
+    """Forward. Verdicts that are there are packed, so that jobs keep their curves."""
     op.add_column("judges", sa.Column("config", sa.Text(), nullable=False, server_default="{}"))
     op.create_index("judges_name", "judges", ["name", "version"])
     op.create_table(
@@ -43,6 +48,21 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("job", "item", "first"),
         sqlite_with_rowid=False,
     )
+    _pack(op.get_bind())
+
+
+def _pack(connection: sa.Connection) -> None:
+    """One pool for each judge and item."""
+    columns = "judge, item, sample, value, passed, canonical"
+    rows = connection.execution_options(yield_per=10_000).execute(
+        sa.text(f"select {columns} from scores order by judge, item, sample")  # noqa: S608 - ours
+    )
+    write = sa.text("insert into pools (judge, item, first, n, data) values (:judge, :item, :first, :n, :data)")
+    for (judge, item), mine in groupby(rows, lambda row: (row.judge, row.item)):
+        found = list(mine)
+        data = packed([Score(r.value, None if r.passed is None else bool(r.passed), None, r.canonical) for r in found])
+        given = {"judge": judge, "item": item, "first": found[0].sample, "n": len(found), "data": data}
+        connection.execute(write, given)
 
 
 def downgrade() -> None:
