@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: install check test demo bench clean help
+.PHONY: install check test demo bench screenshots clean help
 .DEFAULT_GOAL := help
 
 install: $(VENV)/installed ## virtual environment with everything (torch first, pinned)
@@ -32,6 +32,9 @@ demo: install ## real jobs on the digits models: table, curve, pictures
 bench: install ## ratios as JSON; wants a quiet machine
 	$(BIN)/python -m bench.overheads
 	$(BIN)/python -m bench.engine
+
+screenshots: install ## pictures of the page in docs/screens, from real jobs; needs Chromium
+	$(BIN)/python -m docs.screenshots
 
 clean: ## remove what the targets made
 	rm -rf $(VENV) demo build dist *.egg-info .ruff_cache .pytest_cache .hypothesis

@@ -27,10 +27,11 @@ class Batches(BaseModel):
 
 
 class Beat(BaseModel):
-    """How a worker fares. resident: bytes of memory, None where that is not known."""
+    """How a worker fares. at: seconds since 1970 by its clock. resident: bytes of memory, None if not known."""
 
     model_config = ConfigDict(frozen=True)
 
     worker: str
+    at: float
     resident: int | None
     models: dict[str, Batches]

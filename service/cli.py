@@ -7,10 +7,12 @@ from typing import Annotated
 
 import typer
 
+from service.cli_cards import audit, card
 from service.cli_client import emit, results, submit, watch
 from service.cli_compare import compare
 from service.cli_curve import curve
 from service.cli_input import DataDir, alone, own, read_spec, settings, stop
+from service.cli_report import report
 
 app = typer.Typer(
     help="Sample many, verify, keep the best, and know what it cost.",
@@ -120,7 +122,7 @@ def run(
         stop(f"the job has {last.state}{': ' + last.error if last.error else ''}")
 
 
-for command in (submit, watch, results, curve):
+for command in (submit, watch, results, curve, report, audit, card):
     app.command()(command)
 
 

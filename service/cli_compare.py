@@ -73,7 +73,7 @@ def alike(specs: Sequence[dict[str, Any]], judge: str | None, own: bool) -> None
 
     from service.catalog import Invalid, prepare
     from service.cli_input import stop
-    from service.compare import Different, comparable
+    from service.comparable import Different, comparable
     from service.curve import Judgeless
     from service.spec import JobSpec
 

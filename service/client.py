@@ -12,7 +12,21 @@ import httpx
 from pydantic import BaseModel
 
 from service.spec import JobSpec
-from service.views import Candidates, CandidateView, Comparison, CurveView, Items, ItemView, Jobs, JobView, Plugins
+from service.views import (
+    Audits,
+    Candidates,
+    CandidateView,
+    Card,
+    Cards,
+    Comparison,
+    CurveView,
+    Items,
+    ItemView,
+    Jobs,
+    JobView,
+    NextAudits,
+    Plugins,
+)
 
 T = TypeVar("T", bound=BaseModel)
 Body = JobSpec | Mapping[str, Any]
@@ -94,6 +108,33 @@ def compare(names: Sequence[str], judge: str | None = None, level: float = 0.95)
     return Call("GET", "/v1/compare", Comparison, params)
 
 
+def next_audits(name: str, judge: str | None = None, **plan: Any) -> Call[NextAudits]:
+    """GET /v1/jobs/{id}/audits/next. plan: limit, by, seed and show."""
+    return Call("GET", f"/v1/jobs/{name}/audits/next", NextAudits, plan | ({"judge": judge} if judge else {}))
+
+
+def label(name: str, labels: Sequence[Mapping[str, Any]], judge: str | None = None) -> Call[Audits]:
+    """POST /v1/jobs/{id}/audits. labels: item, sample and right."""
+    body = {"labels": [dict(one) for one in labels]} | ({"judge": judge} if judge else {})
+    return Call("POST", f"/v1/jobs/{name}/audits", Audits, json=body)
+
+
+def audits(name: str, judge: str | None = None, after: str = "-1:-1", limit: int = 1000) -> Call[Audits]:
+    """GET /v1/jobs/{id}/audits."""
+    params = {"after": after, "limit": limit} | ({"judge": judge} if judge else {})
+    return Call("GET", f"/v1/jobs/{name}/audits", Audits, params)
+
+
+def cards() -> Call[Cards]:
+    """GET /v1/cards."""
+    return Call("GET", "/v1/cards", Cards)
+
+
+def card(name: str, **asked: Any) -> Call[Card]:
+    """GET /v1/cards/{name}. asked: version, config, level, against and interval."""
+    return Call("GET", f"/v1/cards/{name}", Card, {key: value for key, value in asked.items() if value is not None})
+
+
 def plugins(kind: str) -> Call[Plugins]:
     """GET /v1/models, /v1/verifiers or /v1/methods."""
     return Call("GET", f"/v1/{kind}", Plugins)
@@ -135,6 +176,26 @@ class Client:
     def compare(self, names: Sequence[str], judge: str | None = None, level: float = 0.95) -> Comparison:
         """Jobs on the same items, side by side."""
         return self.send(compare(names, judge, level))
+
+    def next_audits(self, name: str, judge: str | None = None, **plan: Any) -> NextAudits:
+        """Answers to label next. plan: limit, by, seed and show."""
+        return self.send(next_audits(name, judge, **plan))
+
+    def label(self, name: str, labels: Sequence[Mapping[str, Any]], judge: str | None = None) -> Audits:
+        """Say of answers whether they are right: item, sample and right of each."""
+        return self.send(label(name, labels, judge))
+
+    def audits(self, name: str, judge: str | None = None) -> Audits:
+        """Its first labels, at most 1000, and the counts of all."""
+        return self.send(audits(name, judge))
+
+    def cards(self) -> Cards:
+        """Verifiers that judged anything."""
+        return self.send(cards())
+
+    def card(self, name: str, **asked: Any) -> Card:
+        """What is known of a verifier. asked: version, config, level, against and interval."""
+        return self.send(card(name, **asked))
 
     def watch(self, name: str, every: float = 0.2) -> Iterator[JobView]:
         """The job, again and again, until it has ended."""

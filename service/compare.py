@@ -1,7 +1,6 @@
 """Several searches on the same items: what each returned, what it cost, and how it differs from its control."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -10,11 +9,12 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from search.metering import Budget
+from service.advice_compare import Method, advise_compare
 from service.catalog import rule_of
-from service.curve import Judgeless
+from service.comparable import Different, comparable
 from service.curve_points import estimate
 from service.curves.paired import Difference, paired_proportions, paired_t
-from service.spec import JobSpec, JudgeRef
+from service.spec import JobSpec
 from service.store import answers, jobs, results
 from service.store.answers import Outcome
 from service.store.schema import TERMINAL
@@ -24,10 +24,6 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 TOLERANCE = 0.05
 """Budgets are equal when their evaluations differ by at most this share."""
-
-
-class Different(ValueError):
-    """Jobs that cannot be compared, and the first thing in which they differ."""
 
 
 class Read(NamedTuple):
@@ -74,7 +70,16 @@ def compared(connection: sa.Connection, names: Sequence[str], judge: str | None,
     ran = [_ran(connection, first, read, label) for read in reads]
     decides = any(outcome.passed is not None for run in ran for outcome in run.outcomes)
     views = [_view(run, control_of(run, ran), decides, level) for run in ran]
-    return Comparison(judge=label, level=level, items=len(first.spec.items), jobs=views)
+    advice = advise_compare([_method(run, ran, decides) for run in ran], decides, equal, level)
+    return Comparison(judge=label, level=level, items=len(first.spec.items), jobs=views, advice=advice)
+
+
+def _method(run: Ran, ran: Sequence[Ran], decides: bool) -> Method:
+    """A job as advice sees it; two of one method are told apart by their ids."""
+    method = run.read.spec.search.method
+    alone = sum(other.read.spec.search.method == method for other in ran) == 1
+    scores = np.where(run.scored, run.passed, np.nan) if decides else run.values
+    return Method(run.name, method if alone else f"{method} ({run.name})", run.evaluations, scores)
 
 
 def equal(evaluations: float, control: float) -> bool:
@@ -110,46 +115,6 @@ def _read(connection: sa.Connection, name: str) -> Read:
     if row.state not in TERMINAL:
         raise Different(f"job {name} is {row.state}; only jobs that have ended can be compared")
     return Read(row, JobSpec.model_validate_json(row.spec), results.judges_of(connection, row.id))
-
-
-def comparable(specs: Mapping[str, JobSpec], judge: str | None) -> str:
-    """The judge's label (the first grader's, or else verifier's, when left out) of jobs that may be compared, by name.
-
-    Raises Judgeless where a job does not have it, or Different naming the first difference.
-    """
-    (name, first), *others = specs.items()
-    ref = (first.graders or first.verifiers)[0]
-    label = judge or ref.label or ref.name
-    ours = _labelled(name, first, label)
-    for other, spec in others:
-        _same_items((name, first), (other, spec))
-        theirs = _labelled(other, spec, label)
-        if (ours.name, ours.config, ours.threshold) != (theirs.name, theirs.config, theirs.threshold):
-            raise Different(f"judge {label!r} is configured otherwise in job {name} than in job {other}")
-    return label
-
-
-def _same_items(one: tuple[str, JobSpec], other: tuple[str, JobSpec]) -> None:
-    """Raise Different unless both ran the same items, in any order."""
-    (here, first), (there, second) = one, other
-    mine, theirs = ({item.id: item for item in spec.items} for spec in (first, second))
-    for item in first.items:
-        twin = theirs.get(item.id)
-        if twin is None:
-            raise Different(f"item {item.id!r} of job {here} is not in job {there}")
-        if twin.prompt != item.prompt:
-            raise Different(f"item {item.id!r} has another prompt in job {here} than in job {there}")
-        if json.dumps(twin.target, sort_keys=True) != json.dumps(item.target, sort_keys=True):  # 1 is not true here
-            raise Different(f"item {item.id!r} has another target in job {here} than in job {there}")
-    if more := next((item.id for item in second.items if item.id not in mine), None):
-        raise Different(f"item {more!r} of job {there} is not in job {here}")
-
-
-def _labelled(name: str, spec: JobSpec, label: str) -> JudgeRef:
-    found = {ref.label or ref.name: ref for _, ref in spec.judges}
-    if label not in found:
-        raise Judgeless(f"no judge {label[:100]!r} in job {name}; valid there: {', '.join(found)}")
-    return found[label]
 
 
 def _same_version(first: Read, other: Read, label: str) -> None:

@@ -1,15 +1,17 @@
 """A job's curve, from its stored verdicts: statistics live in `service.curves`, this reads the pools for them."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import sqlalchemy as sa
 
 from search.metering import Budget
 from service.advice import Audit, Evidence, advise
-from service.catalog import rule_of
-from service.curve_points import Pools, Rows, beyond, budgets, pool_points, prefix_points, rows_of
+from service.beyond import beyond
+from service.catalog import plan_of
+from service.curve_points import Rows, budgets, pool_points, prefix_points, rows_of
+from service.pools import Pools, populations
 from service.spec import JobSpec
 from service.store import audits, jobs, results
 from service.store.pools import Pool, pool
@@ -40,10 +42,14 @@ class Stakes(NamedTuple):
 
 
 class Read(NamedTuple):
-    """What the store knows of a job's verdicts. counts: running counts of `chosen`, by item."""
+    """What the store knows of a job's verdicts. counts: running counts of `chosen`, by item.
+
+    piece: samples of one search, which depend on each other; None where each is drawn for itself.
+    """
 
     job: Row
     rule: str
+    piece: int | None
     verifiers: Sequence[Row]
     chosen: Row
     counts: Sequence[Row]
@@ -52,6 +58,13 @@ class Read(NamedTuple):
     def items(self) -> list[int]:
         """Numbers of the items that have verdicts."""
         return [row.item for row in self.counts]
+
+    @property
+    def estimator(self) -> Literal["pool", "prefix", "population"]:
+        """How other budgets are read off this one."""
+        if self.rule == "first_pass":
+            return "prefix"
+        return "pool" if self.piece is None else "population"
 
     @property
     def graded(self) -> bool:
@@ -70,27 +83,30 @@ def curve_of(
         shape = f"{read.job.items} items x {samples} samples"
         raise TooMany(f"{shape} are too many for a curve; at most {CELLS} verdicts")
     found = {j.id: pool(connection, j.id, read.job.items, samples) for j in {read.chosen, *read.verifiers}}
-    each, grid, stopped = costs(read.job), budgets(samples), read.rule == "first_pass"
-    pools = _pools(read, found, drawn)
+    each, pools = costs(read.job), _pools(read, found, drawn)
+    size = min(read.piece or 1, samples) if read.estimator == "population" else 1
+    if size > 1:
+        pools = populations(pools, size)
+    grid = budgets(int(pools.drawn.max(initial=0)))
     rows = rows_of(pools, grid)
-    if stopped:
+    if read.estimator == "prefix":
         accepted = np.logical_and.reduce([found[v.id].passed[read.items] == 1 for v in read.verifiers])
         points = prefix_points(accepted, pools.true, drawn, each["evaluations"], level, read.graded)
     else:
-        points = pool_points(pools, rows, grid, each["evaluations"], level)
-    unscored = int(pools.unscored.sum()) / max(1, int(drawn.sum()))
-    asked = _evidence(connection, read, pools, rows, grid, each, unscored, level, stakes or Stakes())
+        points = pool_points(pools, rows, grid, each["evaluations"], level, size)
+    unscored = sum(row.unscored for row in read.counts) / max(1, int(drawn.sum()))
+    asked = _evidence(connection, read, pools, rows, grid, size, each, unscored, level, stakes or Stakes())
     return CurveView(
         job=read.job.name,
         judge=read.chosen.label,
         verifier=read.verifiers[0].label,
         level=level,
-        estimator="prefix" if stopped else "pool",
+        estimator=read.estimator,
         samples=samples,
         unscored=unscored,
         each=each,
         points=points,
-        beyond=[] if stopped else beyond(pools, points),
+        beyond=beyond(pools, points) if read.estimator == "pool" else [],
         advice=advise(asked) if points else [],
     )
 
@@ -103,8 +119,9 @@ def _read(connection: sa.Connection, name: str, judge: str | None) -> Read:
     chosen = {j.label: j for j in judges}.get(judge) if judge else [*graders, *verifiers][0]
     if chosen is None:
         raise Judgeless(f"unknown judge {str(judge)[:100]!r}; valid: {', '.join(j.label for j in judges)}")
-    rule = rule_of(JobSpec.model_validate_json(job.spec))
-    return Read(job, rule, verifiers, chosen, results.counts(connection, chosen.id))
+    plan = plan_of(JobSpec.model_validate_json(job.spec))
+    rule, piece = (plan.rule, plan.piece) if plan else ("verifier", None)
+    return Read(job, rule, piece, verifiers, chosen, results.counts(connection, chosen.id))
 
 
 def costs(job: Row) -> dict[str, float]:
@@ -143,6 +160,7 @@ def _evidence(
     pools: Pools,
     rows: Rows,
     grid: list[int],
+    size: int,
     each: dict[str, float],
     unscored: float,
     level: float,
@@ -159,7 +177,8 @@ def _evidence(
         right=pools.passes,
         judge=read.chosen.label,
         verifier=verifier.label,
-        grid=np.array(grid, np.int64),
+        grid=size * np.array(grid, np.int64),
+        solved=rows.solved,
         accepted=pools.accepted,
         both=pools.both,
         selected=rows.selected,
@@ -167,7 +186,7 @@ def _evidence(
         each=each,
         audit=Audit(tp, fp, tn, fn) if tp + fp + fn + tn else None,
         unscored=unscored,
-        stopped=read.rule == "first_pass",
+        independent=read.estimator == "pool",
         level=level,
         **stakes._asdict(),
     )

@@ -4,53 +4,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from service.curves.coverage import expected_draws, pass_at_k, pass_at_k_jackknife_se, pass_at_k_variance
-from service.curves.extrapolate import (
-    beta_binomial_coverage,
-    fit_beta_binomial,
-    fit_power_law,
-    fit_zero_inflated,
-    power_law,
-)
 from service.curves.imperfect import resample_from_pool
 from service.curves.intervals import mean_interval, normal_logit, sup_t
 from service.curves.paired import paired_t
 from service.curves.selection import max_at_k, selected_at_k
 from service.curves.voting import majority_curve, orders_for
-from service.views import Beyond, Estimate, Point, Spread
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
-REACH = (1.5, 2, 3, 5, 7, 10)
-"""Multiples of n at which models are shown."""
-
-
-@dataclass(frozen=True, eq=False)
-class Pools:
-    """M items and at most N verdicts of each, in order of sample; what lies behind an item's `drawn` says nothing.
-
-    drawn, unscored: [M] verdicts, and those without a score. true: [M, N] passes of the judge. values: [M, N] of the
-    first verifier, nan where unscored. selects: whether the highest of them is what the job returns. forms: [M, N]
-    names of canonical forms by which the job would vote, 0 for none. accepted, both: [M] passes of the verifier, and
-    those that the judge passes too; None where one of them gives no passes or both are one.
-    """
-
-    drawn: Ints
-    unscored: Ints
-    true: Bools
-    values: Floats
-    selects: bool
-    forms: NDArray[np.uint64] | None = None
-    accepted: Ints | None = None
-    both: Ints | None = None
-
-    @property
-    def passes(self) -> Ints:
-        """Right answers of each item [M]."""
-        return self.true.sum(1)
+from service.pools import Bools, Floats, Ints, Pools
+from service.views import Estimate, Point, Spread
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,20 +38,21 @@ def estimate(values: Floats, level: float) -> Estimate:
 
 def rows_of(pools: Pools, grid: list[int]) -> Rows:
     """Every estimate of every item."""
-    drawn, true = pools.drawn, pools.true
+    drawn = pools.drawn
+    right = (pools.true if pools.picked is None else pools.picked).astype(float)
     solved = np.full((len(grid), len(drawn)), np.nan)
     for row, k in zip(solved, grid, strict=True):
         full = drawn >= k
         row[full] = pass_at_k(drawn[full], pools.passes[full], k)
 
     def best(mine: Ints, n: int, ks: list[int]) -> Floats:
-        return np.asarray(selected_at_k(pools.values[mine, :n], true[mine, :n].astype(float), ks))
+        return np.asarray(selected_at_k(pools.values[mine, :n], right[mine, :n], ks))
 
     def vote(mine: Ints, n: int, ks: list[int]) -> Floats:
         assert pools.forms is not None
         orders, of_k = orders_for(len(drawn), n), np.array(ks)
-        right = true[mine, :n].astype(float)
-        return np.stack([majority_curve(f, r, of_k, orders) for f, r in zip(pools.forms[mine, :n], right, strict=True)])
+        both = zip(pools.forms[mine, :n], right[mine, :n], strict=True)
+        return np.stack([majority_curve(forms, of, of_k, orders) for forms, of in both])
 
     scored = np.sort(pools.values, axis=1)  # nan last
 
@@ -114,8 +77,11 @@ def _by_size(drawn: Ints, grid: list[int], of: Callable[[Ints, int, list[int]], 
     return out
 
 
-def pool_points(pools: Pools, rows: Rows, grid: list[int], each: float, level: float) -> list[Point]:
-    """Estimates over all subsets of k. rows: of these pools at this grid. each: evaluations of a sample."""
+def pool_points(pools: Pools, rows: Rows, grid: list[int], each: float, level: float, size: int = 1) -> list[Point]:
+    """Estimates over all subsets of k. rows: of these pools at this grid. each: evaluations of a sample.
+
+    size: samples in one of what the pools hold.
+    """
     bands = _bands(rows.solved, level)
     points: list[Point] = []
     for place, k in enumerate(grid):
@@ -124,12 +90,12 @@ def pool_points(pools: Pools, rows: Rows, grid: list[int], each: float, level: f
         ends = _outcomes(pools, full, k)
         points.append(
             Point(
-                k=k,
+                k=k * size,
                 items=len(solved),
-                evaluations=each * k,
+                evaluations=each * k * size,
                 coverage=estimate(solved, level),
                 selected=_mean(rows.selected, place, level),
-                draws=float(np.mean(expected_draws(pools.drawn[full], pools.passes[full], k))),
+                draws=size * float(np.mean(expected_draws(pools.drawn[full], pools.passes[full], k))),
                 exact=_exact(pools.drawn[full], pools.passes[full], k, level),
                 band=bands[place],
                 majority=_mean(rows.majority, place, level),
@@ -229,23 +195,3 @@ def prefix_points(
             )
         )
     return points
-
-
-def beyond(pools: Pools, points: list[Point]) -> list[Beyond]:
-    """Models from the last budget that all items have to ten times it, above the floor that needs no model."""
-    whole = [point for point in points if point.items == len(pools.drawn)]
-    if len(whole) < 2 or len(pools.drawn) < 2:
-        return []
-    last, drawn, passes = whole[-1], pools.drawn, pools.passes
-    beta, zero = fit_beta_binomial(drawn, passes), fit_zero_inflated(drawn, passes)
-    law = fit_power_law([point.k for point in whole], [point.coverage.mean for point in whole])
-    return [
-        Beyond(
-            k=k,
-            floor=last.coverage.mean,
-            beta_binomial=None if beta is None else float(beta_binomial_coverage(beta.a, beta.b, k)),
-            zero_inflated=None if zero is None else float(beta_binomial_coverage(zero.a, zero.b, k, zero.zero)),
-            power_law=None if law is None else float(power_law(law.a, law.b, k)),
-        )
-        for k in [last.k, *(int(times * last.k) for times in REACH if int(times * last.k) > last.k)]
-    ]

@@ -32,11 +32,13 @@ class Evidence:
     the verifier passes; None when it gives no passes. both: int [M], G, accepted and right; None unless a grader gives
     passes.
 
-    grid: int [K], rising. selected, majority: float64 [K, M], the chance that the best of k, or the majority of k, is
-    right; nan where an item has fewer than k answers. None: the verifier does not select, or has no canonical answers.
+    grid: int [K], rising. solved, selected, majority: float64 [K, M], the chance that some of k, the best of k, or the
+    majority of k, is right; nan where an item has fewer than k answers. None: the verifier does not select, or has no
+    canonical answers.
 
     each: mean cost of a sample in each currency, `samples` 1. unscored: share of answers without a verdict.
-    stopped: pools stop at their first pass, so that shares of a pool are biased.
+    independent: each sample is drawn for itself; not so where drawing stops at a pass, or in a population, and then
+    shares of a pool say nothing about other numbers of samples.
     value, loss, cost: of a right answer returned, a wrong one returned, and a sample, in one unit, >= 0. target:
     coverage in (0, 1) that is wanted.
     """
@@ -47,6 +49,7 @@ class Evidence:
     judge: str
     verifier: str
     grid: Ints
+    solved: Floats
     accepted: Ints | None = None
     both: Ints | None = None
     selected: Floats | None = None
@@ -54,7 +57,7 @@ class Evidence:
     each: Mapping[str, float] = field(default_factory=lambda: {"samples": 1.0})
     audit: Audit | None = None
     unscored: float = 0.0
-    stopped: bool = False
+    independent: bool = True
     level: float = 0.95
     value: float = 1.0
     loss: float = 1.0

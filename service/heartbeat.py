@@ -59,11 +59,14 @@ class Heartbeat:
         thread.start()
         return thread
 
+    def _now(self) -> Beat:
+        return Beat(worker=self.worker, at=time.time(), resident=resident(), models=self.models())
+
     def _run(self) -> None:
         broker = Broker(self.url, timeout=PERIOD)
         while True:
             try:
-                broker.beat(Beat(worker=self.worker, resident=resident(), models=self.models()), SILENT)
+                broker.beat(self._now(), SILENT)
             except Exception as error:  # whatever it is, the searches go on
                 log.warning("cannot tell how this worker fares: %s", error)
             if self.stopping.wait(PERIOD):

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
-from service.api import catalog, compare, errors, jobs
+from service.api import cards, catalog, compare, errors, fleet, jobs, page
 from service.api.guard import BodyLimit
 from service.api.metrics import Fleet
 from service.api.waiting import Endings
@@ -43,10 +43,14 @@ def create_app(store: Store, broker: Broker, artifacts: Artifacts, settings: Set
     app.state.store, app.state.broker, app.state.artifacts, app.state.feeder = store, broker, artifacts, feeder
     app.state.endings = Endings(store)
     app.state.registry = CollectorRegistry(auto_describe=False)
-    app.state.registry.register(Fleet(store, broker))
+    app.state.watch = fleet.Watch(broker)
+    app.state.registry.register(Fleet(store, app.state.watch))
     app.add_middleware(BodyLimit, limit=settings.body_limit)
     errors.install(app)
     app.include_router(jobs.router)
     app.include_router(catalog.router)
     app.include_router(compare.router)
+    app.include_router(cards.router)
+    app.include_router(fleet.router)
+    page.install(app)
     return app

@@ -5,7 +5,8 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 
 from service.api.errors import Problem
-from service.compare import Different, compared
+from service.comparable import Different
+from service.compare import compared
 from service.store import Store
 from service.views import Comparison
 

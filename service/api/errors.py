@@ -74,13 +74,15 @@ def install(app: FastAPI) -> None:
         return problem(error.status_code, str(error.detail), headers=dict(error.headers or {}))
 
     @app.exception_handler(RequestValidationError)
-    async def _shape(_: Request, error: RequestValidationError) -> JSONResponse:
+    async def _shape(request: Request, error: RequestValidationError) -> JSONResponse:
         faults: list[dict[str, Any]] = []
+        field = getattr(request.scope.get("route"), "body_field", None)
+        body = _model_in(field.field_info.annotation if field else None) or JobSpec
         for fault in error.errors()[:20]:
             loc = [part for part in fault["loc"] if part != "body"]
             message = fault["msg"]
             if fault["type"] == "extra_forbidden":
-                message = f"unknown field; valid: {', '.join(fields_at(JobSpec, loc))}"
+                message = f"unknown field; valid: {', '.join(fields_at(body, loc))}"
             faults.append({"loc": loc, "msg": message})
         return problem(422, _said(faults), faults)
 

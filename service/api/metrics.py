@@ -1,64 +1,51 @@
 """Prometheus metrics, read from the store and the queue when somebody asks."""
 
-import logging
 from collections.abc import Iterator, Sequence
 
-import redis
 import sqlalchemy as sa
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from service.api.fleet import Watch
 from service.beat import Beat
-from service.queue import Broker
-from service.store import Store
-from service.store.schema import jobs, shards
+from service.store import Store, counting
+from service.store.schema import jobs
 
-log = logging.getLogger("winnow.api")
 TOTALS = ("candidates", "evaluations", "verifier_calls")
-PATIENCE = 1.0
-"""Seconds to wait for Redis, twice at most: a scrape has ten in all."""
 
 
 class Fleet(Collector):
     """Jobs and shards by state, work done, messages waiting, workers and how full their batches are."""
 
-    def __init__(self, store: Store, broker: Broker) -> None:
-        self.store, self.broker = store, Broker(broker.url, timeout=PATIENCE)
+    def __init__(self, store: Store, watch: Watch) -> None:
+        self.store, self.watch = store, watch
 
     def describe(self) -> list[Metric]:
         return []
 
     def collect(self) -> Iterator[Metric]:
         yield from self._stored()
-        depth: dict[str, int] = {}
-        beats: list[Beat] = []
-        try:
-            depth, beats, up = self.broker.depth(), self.broker.beats(), 1
-        except redis.RedisError as error:
-            log.warning("metrics without the queue: %s", error)
-            up = 0
+        seen = self.watch.look()
+        up = int(seen is not None)
         yield GaugeMetricFamily("winnow_queue_up", "Whether Redis answers; if not, its metrics are left out", value=up)
-        if up:
+        if seen:
             family = GaugeMetricFamily("winnow_queue_messages", "Messages in a stream", labels=["stream"])
-            for name, n in depth.items():
+            for name, n in seen.depth.items():
                 family.add_metric([name], n)
             yield family
-            yield from _workers(beats)
-            yield from _batches(beats)
+            yield from _workers(seen.beats)
+            yield from _batches(seen.beats)
 
     def _stored(self) -> Iterator[Metric]:
         with self.store.reading() as connection:
-            by_job = connection.execute(sa.select(jobs.c.state, sa.func.count()).group_by(jobs.c.state)).all()
-            by_shard = connection.execute(
-                sa.select(shards.c.model, shards.c.state, sa.func.count()).group_by(shards.c.model, shards.c.state)
-            ).all()
+            by_job, by_shard = counting.jobs_by_state(connection), counting.shards_by_state(connection)
             totals = connection.execute(sa.select(*(sa.func.sum(jobs.c[name]) for name in TOTALS))).one()
         family = GaugeMetricFamily("winnow_jobs", "Jobs by state", labels=["state"])
-        for state, n in by_job:
+        for state, n in by_job.items():
             family.add_metric([state], n)
         yield family
         family = GaugeMetricFamily("winnow_shards", "Shards by model and state", labels=["model", "state"])
-        for model, state, n in by_shard:
+        for (model, state), n in by_shard.items():
             family.add_metric([model, state], n)
         yield family
         for name, total in zip(TOTALS, totals, strict=True):

@@ -1,9 +1,27 @@
 """What the API answers with; the client reads the same models."""
 
 from service.views.base import Estimate, Spread, View
+from service.views.cards import (
+    AgreementView,
+    AuditCounts,
+    Audits,
+    AuditView,
+    Bin,
+    CalibrationView,
+    Card,
+    CardName,
+    Cards,
+    Drift,
+    DriftTest,
+    JobRates,
+    NextAudits,
+    ShareView,
+    ToLabel,
+)
 from service.views.catalog import Plugins, PluginView
 from service.views.compare import Compared, Comparison, OutcomeView, Versus
 from service.views.curves import Advice, Beyond, CurveView, Point
+from service.views.fleet import BatchesView, QueueView, ShardsView, StreamView, Workers, WorkerView
 from service.views.jobs import (
     Candidates,
     CandidateView,
@@ -24,19 +42,33 @@ from service.views.jobs import (
 
 __all__ = [
     "Advice",
+    "AgreementView",
+    "AuditCounts",
+    "AuditView",
+    "Audits",
+    "BatchesView",
     "Beyond",
+    "Bin",
+    "CalibrationView",
     "CandidateView",
     "Candidates",
+    "Card",
+    "CardName",
+    "Cards",
     "Compared",
     "Comparison",
     "Counts",
     "CurveView",
+    "Drift",
+    "DriftTest",
     "Estimate",
     "ItemView",
     "Items",
+    "JobRates",
     "JobState",
     "JobView",
     "Jobs",
+    "NextAudits",
     "OutcomeView",
     "Page",
     "PluginView",
@@ -44,11 +76,18 @@ __all__ = [
     "Point",
     "PopulationView",
     "Populations",
+    "QueueView",
     "SampleView",
     "ScoreView",
+    "ShardsView",
+    "ShareView",
     "SplitView",
     "Spread",
+    "StreamView",
+    "ToLabel",
     "Usage",
     "Versus",
     "View",
+    "WorkerView",
+    "Workers",
 ]

@@ -5,6 +5,7 @@ from typing import Any
 from pydantic import Field
 
 from service.views.base import Estimate, Spread, View
+from service.views.curves import Advice
 from service.views.jobs import JobState
 
 
@@ -58,3 +59,4 @@ class Comparison(View):
     level: float
     items: int
     jobs: list[Compared]
+    advice: list[Advice] = Field(description="Which job did best at which budget.")

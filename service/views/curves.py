@@ -60,8 +60,9 @@ class CurveView(View):
         description="The first verifier. It selects, unless the job votes or ranks by several: then `selected` is null."
     )
     level: float
-    estimator: Literal["pool", "prefix"] = Field(
-        description="pool: unbiased over all subsets of k. prefix: the first k draws, where pools stop at a pass."
+    estimator: Literal["pool", "prefix", "population"] = Field(
+        description="pool: unbiased over all subsets of k. prefix: the first k draws, where pools stop at a pass. "
+        "population: over all subsets of whole populations, whose answers depend on each other."
     )
     samples: int
     unscored: float = Field(description="Share of answers without a verdict; they count as failures here.")

@@ -85,7 +85,7 @@ def spec(tmp_path: Path) -> Path:
 def test_help() -> None:
     said = winnow("--help")
     assert said.returncode == 0
-    for command in ("serve", "api", "worker", "run", "submit", "watch", "results", "curve", "demo"):
+    for command in ("serve", "api", "worker", "run", "submit", "watch", "results", "curve", "report", "demo"):
         assert command in said.stdout
         assert inside(command, "--help").returncode == 0
 

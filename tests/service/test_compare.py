@@ -25,7 +25,8 @@ from search.methods.best_of_n import BestOfN
 from service.cli import app
 from service.cli_compare import controls, show
 from service.client import Client
-from service.compare import Different, Ran, Read, compared, control_of
+from service.comparable import Different
+from service.compare import Ran, Read, compared, control_of
 from service.curves.paired import paired_proportions, paired_t
 from service.spec import JobSpec
 from service.store import Store, answers, jobs, results

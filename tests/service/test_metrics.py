@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from search.batching import Filled
 from search.engine import Engine
 from service import heartbeat
+from service.api.fleet import Watch
 from service.api.metrics import Fleet
 from service.beat import Batches
 from service.client import Client
@@ -126,7 +127,7 @@ def test_without_a_queue(store: Store) -> None:
 
     store.write(jobs.create, prepared(2, 3))
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(Fleet(store, Broker("unix:///nowhere/redis.sock")))
+    registry.register(Fleet(store, Watch(Broker("unix:///nowhere/redis.sock"))))
     found = samples(generate_latest(registry).decode())
     assert found["winnow_jobs"] == {("queued",): 1}
     assert found["winnow_queue_up"] == {(): 0}

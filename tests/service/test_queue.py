@@ -148,7 +148,8 @@ def test_bury_and_durable(broker: Broker) -> None:
 
 
 def test_beats_are_of_the_living(broker: Broker) -> None:
-    beats = [Beat(worker=name, resident=None, models={"m": Batches(calls=2, rows=3, room=8, limit=4)}) for name in "ab"]
+    batches = Batches(calls=2, rows=3, room=8, limit=4)
+    beats = [Beat(worker=name, at=1.0, resident=None, models={"m": batches}) for name in "ab"]
     assert broker.beats() == []
     broker.beat(beats[1], 60)
     broker.beat(beats[0], 0.1)

@@ -336,6 +336,8 @@ def test_old_verdicts_are_packed(tmp_path: Path) -> None:
         insert_rows(connection, scores, given)
     database.migrate()
     first, second = database.read(pool, 1, 4, 3), database.read(pool, 2, 4, 1)
+    kept = [(row.judge, row.item, row.first, row.n) for row in rows(database, pools)]
+    assert sorted(kept) == [(1, 0, 4, 2), (1, 0, 7, 1), (1, 3, 0, 1), (2, 3, 0, 1)]
     assert first.drawn.tolist() == [3, 0, 0, 1]
     assert first.values[0].tolist() == [2.0, 2.5, 3.5]
     assert first.passed[:, 0].tolist() == [1, -1, -1, -1]

@@ -52,14 +52,15 @@ def upgrade() -> None:
 
 
 def _pack(connection: sa.Connection) -> None:
-    """One pool for each judge and item."""
+    """One pool for each judge and item; several where samples are missing, so that each knows its samples."""
     columns = "judge, item, sample, value, passed, canonical"
     rows = connection.execution_options(yield_per=10_000).execute(
         sa.text(f"select {columns} from scores order by judge, item, sample")  # noqa: S608 - ours
     )
     write = sa.text("insert into pools (judge, item, first, n, data) values (:judge, :item, :first, :n, :data)")
-    for (judge, item), mine in groupby(rows, lambda row: (row.judge, row.item)):
-        found = list(mine)
+    numbered = enumerate(rows)
+    for (judge, item, _), mine in groupby(numbered, lambda at: (at[1].judge, at[1].item, at[1].sample - at[0])):
+        found = [row for _, row in mine]
         data = packed([Score(r.value, None if r.passed is None else bool(r.passed), None, r.canonical) for r in found])
         given = {"judge": judge, "item": item, "first": found[0].sample, "n": len(found), "data": data}
         connection.execute(write, given)

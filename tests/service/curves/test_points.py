@@ -5,7 +5,9 @@ from itertools import combinations, pairwise
 import numpy as np
 import pytest
 
-from service.curve_points import Pools, beyond, budgets, pool_points, prefix_points, rows_of
+from service.beyond import beyond
+from service.curve_points import budgets, pool_points, prefix_points, rows_of
+from service.pools import Pools, populations
 from service.views import Point
 
 LEVEL = 0.95
@@ -156,3 +158,23 @@ def test_stopped_pools_say_what_came_back() -> None:
     ]
     assert [p.evaluations for p in found] == [5.0, 8.75, 11.25]
     assert all(p.right is None for p in prefix_points(accepted, true, np.array([2, 1, 3, 3]), 5.0, LEVEL))
+
+
+def test_populations_are_whole() -> None:
+    """Two populations of three and a rest of one: right where any is, returned what has the highest value."""
+    true = np.array([[0, 1, 0, 0, 0, 0, 1], [1, 0, 0, 0, 0, 1, 0]], bool)
+    values = np.array([[9, 1, 2, 3, 3, np.nan, 5], [4, 1, 1, np.nan, np.nan, np.nan, np.nan]])
+    of = populations(Pools(np.array([7, 6]), np.array([1, 3]), true, values, selects=True), 3)
+    assert of.drawn.tolist() == [3, 2]
+    assert of.true.tolist() == [[True, False, True], [True, True, False]]
+    assert of.picked is not None
+    assert of.picked.tolist() == [[False, False, True], [True, False, False]]
+    assert of.values[0].tolist() == [9, 3, 5]
+    assert of.values[1, 0] == 4
+    assert of.unscored.tolist() == [0, 1]
+    grid = budgets(3)
+    found = pool_points(of, rows_of(of, grid), grid, 10.0, LEVEL, 3)
+    assert [(p.k, p.evaluations, p.items) for p in found] == [(3, 30.0, 2), (6, 60.0, 2), (9, 90.0, 1)]
+    assert found[0].coverage.mean == pytest.approx((2 / 3 + 1) / 2)
+    assert found[0].selected is not None
+    assert found[0].selected.mean == pytest.approx((1 / 3 + 1 / 2) / 2)

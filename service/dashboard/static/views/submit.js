@@ -1,0 +1,224 @@
+// A job from a form whose fields come from the catalog's schemas; the JSON it makes is shown, and may be edited.
+import { Refused, alarm, get, path, post } from "../api.js";
+import { field, fill, h, select, term, visible } from "../dom.js";
+import { clearErrors, parsed, schemaFields, showErrors } from "../forms.js";
+import { judges } from "./judges.js";
+
+/** The form. Its parts each give one piece of the job. */
+export async function show(main, { signal }) {
+  const [models, verifiers, methods, api] = await Promise.all([
+    ...["models", "verifiers", "methods"].map((kind) => get(path([kind]), signal)),
+    get("/openapi.json", signal),
+  ]);
+  const schemas = { components: api.components };
+  const spec = api.components.schemas.JobSpec;
+  const json = h("textarea", {
+    class: "code",
+    spellcheck: "false",
+    "data-testid": "spec-json",
+    "aria-label": "The job as JSON",
+    oninput: () => edited(true),
+  });
+  const wrong = h("div"),
+    send = h("button", { type: "submit", class: "main", "data-testid": "submit-button" }, "Submit");
+  const back = h(
+    "button",
+    {
+      type: "button",
+      class: "link",
+      hidden: true,
+      onclick: () => {
+        edited(false);
+        changed();
+      },
+    },
+    "Take the form's values again",
+  );
+  let byHand = false,
+    parts = [];
+  const edited = (now) => {
+    byHand = now;
+    back.hidden = !now;
+  };
+  const changed = () => {
+    if (!byHand) json.value = JSON.stringify(Object.assign({}, ...parts.map((part) => part.value())), null, 2);
+  };
+
+  parts = [
+    plugin("model", "Model", models.data, "digits", "name", changed),
+    itemsPart(changed),
+    plugin("search", "Search", methods.data, "best_of_n", "method", changed),
+    judges("verifiers", "Verifiers", "verifier", verifiers.data, schemas, 1, changed),
+    judges("graders", "Graders", "grader", verifiers.data, schemas, 0, changed),
+    budgetPart(spec, schemas, changed),
+    restPart(spec, schemas, changed),
+  ];
+  const form = h(
+    "form",
+    {
+      class: "form",
+      novalidate: true,
+      "data-testid": "submit-form",
+      onsubmit: async (event) => {
+        event.preventDefault();
+        send.disabled = true;
+        fill(wrong);
+        clearErrors(form);
+        try {
+          const job = await post(path(["jobs"]), json.value, signal);
+          location.hash = `#/jobs/${encodeURIComponent(job.id)}`;
+        } catch (error) {
+          send.disabled = false;
+          if (signal.aborted) return;
+          const left = error instanceof Refused ? showErrors(form, error.errors) : [];
+          if (!error.errors?.length || left.length)
+            alarm(
+              wrong,
+              left.length
+                ? new Refused(error.status, left.map((e) => `${e.loc.join(".")}: ${e.msg}`).join("; "))
+                : error,
+            );
+        }
+      },
+    },
+    h(
+      "div",
+      { class: "column" },
+      parts.map((part) => h("section", { class: "card" }, part.element)),
+    ),
+    h(
+      "div",
+      { class: "column sticky" },
+      h(
+        "section",
+        { class: "card" },
+        h("h2", {}, "What will be sent"),
+        h("p", { class: "help muted" }, "Fields left at their defaults are left out. You may edit this."),
+        json,
+        back,
+        wrong,
+        h("div", { class: "row" }, send),
+      ),
+    ),
+  );
+  fill(main, h("div", { class: "head" }, h("h1", { class: "grow" }, "Submit a job")), form);
+  changed();
+}
+
+const firstLine = (card) =>
+  visible(
+    card
+      .replace(/^#.*\n+/, "")
+      .split(/\n\n/)[0]
+      .replace(/\s+/g, " ")
+      .replace(/\[([^\]]*)\]\([^)]*\)/g, "$1")
+      .slice(0, 300),
+  );
+
+/** A choice of plug-in with its own fields. key: how the job names it. */
+function plugin(loc, title, plugins, wanted, key, changed) {
+  const about = h("p", { class: "help muted" }),
+    own = h("div");
+  let name = (plugins.find((p) => p.name === wanted) ?? plugins[0])?.name,
+    fields = { value: () => ({}) };
+  const choose = (next) => {
+    name = next;
+    const found = plugins.find((p) => p.name === name);
+    about.textContent = found ? firstLine(found.card) : "";
+    fields = schemaFields(found?.config ?? {}, { loc, changed });
+    fill(own, fields.element);
+    changed();
+  };
+  const control = select(
+    plugins.map((p) => [p.name, p.name]),
+    name,
+    choose,
+    { "data-testid": `${loc}-select` },
+  );
+  const element = h(
+    "fieldset",
+    {},
+    h("legend", {}, title),
+    field("name", control, { loc, required: true }),
+    about,
+    own,
+  );
+  choose(name);
+  return { element, value: () => ({ [loc]: { [key]: name, ...fields.value() } }) };
+}
+
+/** Prompts a line each, with a target behind a tab if wanted; or the items as JSON. */
+function itemsPart(changed) {
+  let form = "lines";
+  const text = h("textarea", {
+    rows: 8,
+    "data-testid": "items",
+    oninput: changed,
+    value: Array.from({ length: 10 }, (_, i) => String(i)).join("\n"),
+  });
+  const target = h("input", { type: "checkbox", "data-testid": "items-target", onchange: changed });
+  const targets = h("label", { class: "row" }, target, "A target stands behind a tab or |");
+  const help = {
+    lines: "One prompt a line. Without a target, judges that need one take the prompt.",
+    json: "A list of objects of id, prompt and target.",
+  };
+  const shape = select(
+    [
+      ["lines", "one prompt a line"],
+      ["json", "JSON"],
+    ],
+    form,
+    (value) => {
+      if (value === "json" && form === "lines") text.value = JSON.stringify(read(), null, 2);
+      form = value;
+      targets.hidden = form === "json";
+      changed();
+    },
+    { "aria-label": "How items are written" },
+  );
+  const read = () => {
+    if (form === "json") return parsed(text.value) ?? [];
+    return text.value
+      .split("\n")
+      .filter((line) => line.trim())
+      .map((line) => {
+        if (!target.checked) return { prompt: line };
+        const cut = Math.max(line.lastIndexOf("\t"), line.lastIndexOf("|"));
+        return cut < 0 ? { prompt: line } : { prompt: line.slice(0, cut).trim(), target: line.slice(cut + 1).trim() };
+      });
+  };
+  return {
+    element: h(
+      "fieldset",
+      {},
+      h("legend", {}, term("items", "Items")),
+      h("div", { class: "row" }, shape, targets),
+      field("prompts", text, { loc: "items", required: true, help: help.lines }),
+    ),
+    value: () => ({ items: read() }),
+  };
+}
+
+function budgetPart(spec, schemas, changed) {
+  const fields = schemaFields(schemas.components.schemas.Budget, { loc: "budget", changed, root: schemas });
+  const value = () => {
+    const given = fields.value();
+    return Object.keys(given).length ? { budget: given } : {};
+  };
+  return {
+    element: h(
+      "fieldset",
+      {},
+      h("legend", {}, "Budget"),
+      h("p", { class: "help muted" }, "Hard limits of the whole job; an empty field is no limit."),
+      fields.element,
+    ),
+    value,
+  };
+}
+
+function restPart(spec, schemas, changed) {
+  const named = ["model", "items", "search", "verifiers", "graders", "budget"];
+  const fields = schemaFields(spec, { loc: "", changed, skip: named, root: schemas });
+  return { element: h("fieldset", {}, h("legend", {}, "Everything else"), fields.element), value: fields.value };
+}
