@@ -96,7 +96,7 @@ def pool_points(pools: Pools, rows: Rows, grid: list[int], each: float, level: f
                 coverage=estimate(solved, level),
                 selected=_mean(rows.selected, place, level),
                 draws=size * float(np.mean(expected_draws(pools.drawn[full], pools.passes[full], k))),
-                exact=_exact(pools.drawn[full], pools.passes[full], k, level),
+                exact=exact(pools.drawn[full], pools.passes[full], k, level),
                 band=bands[place],
                 majority=_mean(rows.majority, place, level),
                 value=_spread(rows.value, place, level),
@@ -135,7 +135,7 @@ def _bands(solved: Floats, level: float) -> list[Estimate | None]:
     return [found.get(place) for place in range(len(solved))]
 
 
-def _exact(drawn: Ints, passes: Ints, k: int, level: float) -> Estimate | None:
+def exact(drawn: Ints, passes: Ints, k: int, level: float) -> Estimate | None:
     """Coverage of exactly these items: its noise is that of the samples. None where nothing says how large that is."""
     if (drawn <= k).any():
         return None
