@@ -41,7 +41,7 @@ def curve(scores: NDArray[np.float64], right: NDArray[np.bool_]) -> list[tuple[i
     picked = np.asarray(selected_at_k(scores, right, budgets)).T
     solved = np.asarray(pass_at_k(samples, right.sum(1), np.array(budgets)[:, None]))
     return [
-        (k, float(s.mean()), mean_interval(s, 0.95, "logit_t"), float(p.mean()), mean_interval(p, 0.95, "logit_t"))
+        (k, float(s.mean()), mean_interval(s, 0.95), float(p.mean()), mean_interval(p, 0.95))
         for k, s, p in zip(budgets, solved, picked, strict=True)
     ]
 

@@ -120,7 +120,7 @@ def _outcomes(e: Evidence, known: Known, k: int) -> Outcomes:
         shares = {"right": found.correct, "wrong": found.wrong, "abstain": found.abstain}
         bounds: dict[str, float] = {}
         for name, values in shares.items():
-            interval = mean_interval(np.asarray(values, np.float64), e.level, "logit_t")
+            interval = mean_interval(np.asarray(values, np.float64), e.level)
             bounds |= {f"{name}_low": interval.low, f"{name}_high": interval.high}
         right, wrong, abstain, draws = (float(np.mean(values)) for values in found)
         return Outcomes(right, wrong, abstain, draws, bounds)

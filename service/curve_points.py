@@ -31,8 +31,8 @@ def budgets(n: int) -> list[int]:
 
 
 def estimate(values: Floats, level: float) -> Estimate:
-    """Mean over items with the logit-t interval for another set of items."""
-    interval = mean_interval(values, level, "logit_t")
+    """Mean over items with the interval for another set of items."""
+    interval = mean_interval(values, level)
     return Estimate(mean=float(values.mean()), low=interval.low, high=interval.high)
 
 

@@ -52,7 +52,9 @@ def test_workers_of_a_service(stack: Stack, client: Client) -> None:
     batches = worker.models["toy/gaussian_mixture"]
     assert batches.calls >= 1
     assert batches.rows >= 20  # 2 items, 5 samples, 2 steps
-    assert batches.fill == pytest.approx(batches.rows / (batches.calls * batches.limit))
+    assert batches.fill is not None
+    # calls counted at the limit of their time, which grows
+    assert batches.rows / (batches.calls * batches.limit) * (1 - 1e-9) <= batches.fill <= 1
     assert worker.resident is not None
     assert worker.resident > 2**24
     assert abs(worker.at + worker.age - time.time()) < 5

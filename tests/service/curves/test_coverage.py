@@ -23,7 +23,7 @@ from service.curves.coverage import (
     sup_t_band,
 )
 
-METHODS = ["logit_t", "t", "bootstrap"]
+METHODS = ["anchored", "logit_t", "t", "bootstrap"]
 
 
 @st.composite
@@ -134,7 +134,7 @@ def test_equal_problems_do_not_give_zero_width(method: str) -> None:
     assert low < 0.2 < 0.8 < high
 
 
-@given(st.lists(st.integers(0, 6), min_size=1, max_size=6), st.integers(1, 6), st.sampled_from(["logit_t", "t"]))
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=6), st.integers(1, 6), st.sampled_from(["anchored", "logit_t", "t"]))
 def test_interval_is_ordered_and_holds_the_estimate(c: list[int], k: int, method: str) -> None:
     low, high = coverage_interval(6, c, k, method=method)
     assert 0 <= low <= coverage(6, c, k) + 1e-12
@@ -150,7 +150,7 @@ def test_bootstrap_is_finite_for_few_problems(c: list[int]) -> None:
 def test_refuses_other_levels_methods_and_shapes() -> None:
     with pytest.raises(ValueError, match="level"):
         coverage_interval([10, 10], [1, 2], 1, level=95)
-    with pytest.raises(ValueError, match="logit_t, t, bootstrap"):
+    with pytest.raises(ValueError, match="anchored, logit_t, t, bootstrap"):
         coverage_interval([10, 10], [1, 2], 1, method="wald")
     with pytest.raises(ValueError, match="sup_t_band"):
         coverage_interval([10, 10], [1, 2], [1, 2])  # type: ignore[arg-type]
@@ -166,7 +166,7 @@ def simulated(replicates: int, problems: int, seed: int) -> tuple[np.ndarray, np
     return counts, 1 - np.cumprod((1.4 + k - 1) / (2.0 + k - 1))  # E[(1-p)^k] for a beta
 
 
-@pytest.mark.parametrize(("method", "replicates"), [("logit_t", 2000), ("t", 2000), ("bootstrap", 200)])
+@pytest.mark.parametrize(("method", "replicates"), [("anchored", 2000), ("logit_t", 2000), ("t", 2000), ("bootstrap", 200)])
 def test_95_percent_intervals_hold_the_truth_95_percent_of_the_time(method: str, replicates: int) -> None:
     counts, truth = simulated(replicates, 30, seed=1)
     held = 0
@@ -175,6 +175,23 @@ def test_95_percent_intervals_hold_the_truth_95_percent_of_the_time(method: str,
         held += low <= truth[4] <= high
     # 4 binomial standard errors of the simulation, plus 0.02 for the error of each method at 30 problems
     assert held / replicates == pytest.approx(0.95, abs=0.02 + 4 * np.sqrt(0.95 * 0.05 / replicates))
+
+
+def test_few_problems_near_full_coverage_keep_the_level() -> None:
+    rng = np.random.default_rng(3)
+    counts = rng.binomial(100, rng.random((1500, 30)))  # coverage k/(k+1) = 40/41
+    held = {method: 0 for method in ("anchored", "logit_t")}
+    for c in counts:
+        for method in held:
+            low, high = coverage_interval(100, c, 40, method=method)
+            held[method] += low <= 40 / 41 <= high
+    assert 0.93 < held["anchored"] / 1500 < 0.98
+    assert held["logit_t"] / 1500 < 0.85  # the reason for the anchor
+
+
+def test_anchor_fades() -> None:
+    c = np.random.default_rng(4).binomial(20, 0.3, 2000)
+    assert coverage_interval(20, c, 4) == pytest.approx(coverage_interval(20, c, 4, method="logit_t"), abs=2e-4)
 
 
 def test_band_holds_the_whole_curve() -> None:
@@ -189,7 +206,7 @@ def test_band_holds_the_whole_curve() -> None:
     assert pointwise < whole
 
 
-def test_band_of_one_budget_is_the_logit_t_interval() -> None:
+def test_band_of_one_budget_is_the_interval() -> None:
     c = [0, 0, 1, 2, 5, 10, 0, 3]
     band = sup_t_band(10, c, [3], draws=200_000)
     # the critical value comes from 2 * 10^5 draws: relative error below 1 %
