@@ -85,9 +85,10 @@ def coverage_interval(n: ArrayLike, c: ArrayLike, k: int, level: float = 0.95, m
     """Return a confidence interval of coverage(k) for *another set of problems like this one*.
 
     n, c: (M,); k, level: numbers. It is built from the spread of pass@k over problems, so it already contains the
-    sampling noise. Methods: "logit_t", Student t with M - 1 degrees of freedom on the logit scale; "anchored",
-    normal on the logit scale after adding half a problem, half solved, which keeps its level for few problems and near
-    0 and 1 too; "t", on the plain scale, cut to [0, 1]; "bootstrap", BCa over problems (9999 resamples, fixed seed), too narrow below some tens of problems.
+    sampling noise. Methods: "anchored", normal on the logit scale after adding half a problem, half of it solved, which
+    keeps its level for few problems and near 0 and 1 too; "logit_t", Student t with M - 1 degrees of freedom on the
+    logit scale; "t", on the plain scale, cut to [0, 1]; "bootstrap", BCa over problems (9999 resamples, fixed seed),
+    too narrow below some tens of problems.
 
     Where the problems do not differ (always so at mean 0 or 1) no method has a spread to use, and all return the
     Clopper-Pearson interval of M*mean successes in M trials: all M at 0 gives [0, 1 - (alpha/2)^(1/M)], valid for any
@@ -105,8 +106,9 @@ def sup_t_band(
 ) -> Band:
     """Return a band that holds the whole coverage curve at once with probability `level`, over another set of problems.
 
-    n, c: (M,); k: a grid (K,). On the anchored logit scale, estimate +- s * SE with one s for all k: the `level` quantile of
-    max_k |Z_k|, Z multivariate normal with the correlation of pass@k over problems, from `draws` simulations. Budgets at which the problems do not differ get a Clopper-Pearson interval at level 1 - alpha/K; M = 1
+    n, c: (M,); k: a grid (K,). On the anchored logit scale, estimate +- s * SE with one s for all k: the `level`
+    quantile of max_k |Z_k|, Z multivariate normal with the correlation of pass@k over problems, from `draws`
+    simulations. Budgets at which the problems do not differ get a Clopper-Pearson interval at level 1 - alpha/K; M = 1
     gives [0, 1]. Errors as `coverage_interval`. Source: Montiel Olea and Plagborg-Moller 2019, 10.1002/jae.2656.
     """
     return sup_t(np.atleast_2d(_problem_values(n, c, k)), level, draws, seed)

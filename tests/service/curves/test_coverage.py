@@ -134,7 +134,7 @@ def test_equal_problems_do_not_give_zero_width(method: str) -> None:
     assert low < 0.2 < 0.8 < high
 
 
-@given(st.lists(st.integers(0, 6), min_size=1, max_size=6), st.integers(1, 6), st.sampled_from(["anchored", "logit_t", "t"]))
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=6), st.integers(1, 6), st.sampled_from(METHODS[:3]))
 def test_interval_is_ordered_and_holds_the_estimate(c: list[int], k: int, method: str) -> None:
     low, high = coverage_interval(6, c, k, method=method)
     assert 0 <= low <= coverage(6, c, k) + 1e-12
@@ -166,7 +166,7 @@ def simulated(replicates: int, problems: int, seed: int) -> tuple[np.ndarray, np
     return counts, 1 - np.cumprod((1.4 + k - 1) / (2.0 + k - 1))  # E[(1-p)^k] for a beta
 
 
-@pytest.mark.parametrize(("method", "replicates"), [("anchored", 2000), ("logit_t", 2000), ("t", 2000), ("bootstrap", 200)])
+@pytest.mark.parametrize(("method", "replicates"), zip(METHODS, [2000, 2000, 2000, 200], strict=True))
 def test_95_percent_intervals_hold_the_truth_95_percent_of_the_time(method: str, replicates: int) -> None:
     counts, truth = simulated(replicates, 30, seed=1)
     held = 0
@@ -180,7 +180,7 @@ def test_95_percent_intervals_hold_the_truth_95_percent_of_the_time(method: str,
 def test_few_problems_near_full_coverage_keep_the_level() -> None:
     rng = np.random.default_rng(3)
     counts = rng.binomial(100, rng.random((1500, 30)))  # coverage k/(k+1) = 40/41
-    held = {method: 0 for method in ("anchored", "logit_t")}
+    held = dict.fromkeys(("anchored", "logit_t"), 0)
     for c in counts:
         for method in held:
             low, high = coverage_interval(100, c, 40, method=method)
