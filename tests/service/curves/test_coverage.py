@@ -166,7 +166,7 @@ def simulated(replicates: int, problems: int, seed: int) -> tuple[np.ndarray, np
     return counts, 1 - np.cumprod((1.4 + k - 1) / (2.0 + k - 1))  # E[(1-p)^k] for a beta
 
 
-@pytest.mark.parametrize(("method", "replicates"), zip(METHODS, [2000, 2000, 2000, 200], strict=True))
+@pytest.mark.parametrize(("method", "replicates"), list(zip(METHODS, [2000, 2000, 2000, 200], strict=True)))
 def test_95_percent_intervals_hold_the_truth_95_percent_of_the_time(method: str, replicates: int) -> None:
     counts, truth = simulated(replicates, 30, seed=1)
     held = 0
