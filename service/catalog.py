@@ -19,6 +19,7 @@ from service.checks import (
     listed,
     needs,
     reason,
+    uncounted,
     unkept,
     unmet,
     unplaced,
@@ -83,6 +84,18 @@ class Prepared:
         assert isinstance(self.model.config, ModelConfig)
         return self.model.config.evaluations
 
+    @property
+    def tokens(self) -> int:
+        """Tokens that one sample generates, at most."""
+        assert isinstance(self.model.config, ModelConfig)
+        return self.model.config.tokens
+
+    @property
+    def shard(self) -> int | None:
+        """Samples in one shard, at most, where the model says so."""
+        assert isinstance(self.model.config, ModelConfig)
+        return self.model.config.shard
+
     def of(self, role: str) -> list[JudgeChoice]:
         """Judges of one role."""
         return [judge for judge in self.judges if judge.role == role]
@@ -140,6 +153,7 @@ def prepare(spec: JobSpec) -> Prepared:
         errors.extend(unmet(model, method) or untargeted(method, lambda: generator(model)))
     if model:
         errors.extend(unusable(spec, [model.config, *(judge.choice.config for judge in judges)]))
+        errors.extend(uncounted(spec, model))
     if method:
         errors.extend(unkept(spec, method) + unweighted(spec, method) + unplaced(method))
     if errors or not model or not method:

@@ -131,7 +131,7 @@ def costs(job: Row) -> dict[str, float]:
         spent = getattr(job, currency, None)
         if currency == "seconds":
             spent = job.finished - job.started if job.finished and job.started else None
-        if spent is not None:
+        if spent is not None and (spent or currency != "tokens"):
             each[currency] = float(spent) / max(1, job.candidates)
     return each
 

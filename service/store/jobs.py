@@ -32,9 +32,11 @@ CLOSED = (
     .values(
         state=sa.case(
             (items.c.error.is_not(None), "failed"),
+            (sa.and_(items.c.drawn == 0, items.c.lost > 0), "failed"),
             (sa.and_(items.c.stop_reason == "cancelled", items.c.drawn == 0), "cancelled"),
             else_="completed",
-        )
+        ),
+        error=sa.func.coalesce(items.c.error, sa.case((items.c.drawn == 0, items.c.loss))),
     )
 )
 PROGRESS = (
