@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 from service.api import cards, catalog, compare, errors, fleet, jobs, page
+from service.api.doors import routes as doors
 from service.api.guard import BodyLimit
 from service.api.metrics import Fleet
 from service.api.waiting import Endings
@@ -47,10 +48,12 @@ def create_app(store: Store, broker: Broker, artifacts: Artifacts, settings: Set
     app.state.registry.register(Fleet(store, app.state.watch))
     app.add_middleware(BodyLimit, limit=settings.body_limit)
     errors.install(app)
+    doors.install(app)
     app.include_router(jobs.router)
     app.include_router(catalog.router)
     app.include_router(compare.router)
     app.include_router(cards.router)
+    app.include_router(doors.router)
     app.include_router(fleet.router)
     page.install(app)
     return app

@@ -28,7 +28,11 @@ class Problem(HTTPException):
 
 
 def problem(
-    status: int, detail: str, errors: Sequence[dict[str, Any]] = (), headers: dict[str, str] | None = None
+    status: int,
+    detail: str,
+    errors: Sequence[dict[str, Any]] = (),
+    headers: dict[str, str] | None = None,
+    code: str | None = None,
 ) -> JSONResponse:
     """The one shape of errors."""
     title = HTTPStatus(status).phrase
@@ -38,7 +42,7 @@ def problem(
     if errors:
         body["errors"] = [{**e, "loc": [_short(p, 100) for p in e["loc"]], "msg": _short(e["msg"])} for e in errors]
     param = ".".join(map(str, body["errors"][0]["loc"])) if errors else None
-    body["error"] = {"message": detail, "type": kind, "param": param, "code": None}
+    body["error"] = {"message": detail, "type": kind, "param": param, "code": code}
     return JSONResponse(body, status, headers, media_type="application/problem+json")
 
 
