@@ -76,9 +76,8 @@ def unspoken(spec: JobSpec, model: Choice) -> list[dict[str, Any]]:
     if "chat" in model.plugin.facts.offers:
         return []
     message = f"{model.plugin.name!r} takes no conversation; give a `prompt`"
-    return [{"loc": ["items", i, "messages"], "msg": message} for i, item in enumerate(spec.items) if item.messages][
-        :10
-    ]
+    spoken = [i for i, item in enumerate(spec.items) if item.messages]
+    return [{"loc": ["items", i, "messages"], "msg": message} for i in spoken[:10]]
 
 
 def uncounted(spec: JobSpec, model: Choice) -> list[dict[str, Any]]:

@@ -110,11 +110,11 @@ def finish(asked: Asked, answer: CandidateView) -> Finish:
     return "length" if most is not None and answer.tokens is not None and answer.tokens >= most else "stop"
 
 
-def logprobs(answer: CandidateView) -> list[tuple[str, float]]:
+def logprobs(answer: CandidateView) -> list[tuple[str, float]] | None:
     """(token, log-probability) of an answer that has them."""
     value: Any = answer.answer
     found: Any = value.get("logprobs") if isinstance(value, dict) else None
-    return [(str(token), float(number)) for token, number in found or []]
+    return None if found is None else [(str(token), float(number)) for token, number in found]
 
 
 def created(ended: Ended) -> int:
@@ -143,9 +143,10 @@ def chat(asked: Asked, ended: Ended) -> ChatCompletion:
 
 
 def _chat_logprobs(answer: CandidateView) -> ChatLogprobs | None:
-    found = logprobs(answer)
-    spelt = [TokenLogprob(token=token, logprob=number, bytes=list(token.encode())) for token, number in found]
-    return ChatLogprobs(content=spelt) if spelt else None
+    if (found := logprobs(answer)) is None:
+        return None
+    told = [TokenLogprob(token=token, logprob=number, bytes=list(token.encode())) for token, number in found]
+    return ChatLogprobs(content=told)
 
 
 def text(asked: Asked, ended: Ended) -> TextCompletion:
@@ -171,8 +172,7 @@ def text(asked: Asked, ended: Ended) -> TextCompletion:
 
 
 def _text_logprobs(answer: CandidateView) -> TextLogprobs | None:
-    found = logprobs(answer)
-    if not found:
+    if (found := logprobs(answer)) is None:
         return None
     tokens, numbers = [token for token, _ in found], [number for _, number in found]
     offsets = [sum(map(len, tokens[:i])) for i in range(len(tokens))]

@@ -141,11 +141,11 @@ class Asked(Frozen):
 
 
 def chats(model: str) -> bool:
-    """Whether the model of that name takes conversations; not, when there is none."""
+    """Whether the model of that name takes conversations; one that is not there may."""
     try:
         return "chat" in catalog.REGISTRIES["models"].find(model).facts.offers
     except Exception:  # `prepare` says what is wrong
-        return False
+        return True
 
 
 class Part(Frozen):
