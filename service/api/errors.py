@@ -50,7 +50,7 @@ def _short(value: Any, longest: int = LONGEST) -> Any:
     return value[:longest] + "..." if isinstance(value, str) and len(value) > longest else value
 
 
-def _said(faults: Sequence[dict[str, Any]]) -> str:
+def said(faults: Sequence[dict[str, Any]]) -> str:
     """The first faults as a sentence."""
     return "; ".join(f"{'.'.join(str(_short(p, 100)) for p in f['loc'])}: {f['msg']}" for f in faults[:3])
 
@@ -88,11 +88,11 @@ def install(app: FastAPI) -> None:
             if fault["type"] == "extra_forbidden":
                 message = f"unknown field; valid: {', '.join(fields_at(body, loc))}"
             faults.append({"loc": loc, "msg": message})
-        return problem(422, _said(faults), faults)
+        return problem(422, said(faults), faults)
 
     @app.exception_handler(Invalid)
     async def _invalid(_: Request, error: Invalid) -> JSONResponse:
-        return problem(422, _said(error.errors), error.errors[:20])
+        return problem(422, said(error.errors), error.errors[:20])
 
     @app.exception_handler(Missing)
     async def _missing(_: Request, error: Missing) -> JSONResponse:

@@ -43,6 +43,12 @@ class Ended:
 
     job: JobView
     items: Sequence[ItemView]
+    part: str = ""  # of a job that answers many requests
+
+    @property
+    def name(self) -> str:
+        """Of the reply."""
+        return self.job.id + self.part
 
     def usage(self) -> Tokens | None:
         """Tokens of everything drawn; None where some were not reported, or none are counted."""
@@ -125,7 +131,7 @@ def created(ended: Ended) -> int:
 def chat(asked: Asked, ended: Ended) -> ChatCompletion:
     """Reply to a chat request. Raises Unanswered."""
     return ChatCompletion(
-        id=f"chatcmpl-{ended.job.id}",
+        id=f"chatcmpl-{ended.name}",
         created=created(ended),
         model=asked.model,
         choices=[
@@ -162,7 +168,7 @@ def text(asked: Asked, ended: Ended) -> TextCompletion:
             TextChoice(index=index, text=said(best), logprobs=_text_logprobs(best), finish_reason=finish(asked, best))
         )
     return TextCompletion(
-        id=f"cmpl-{ended.job.id}",
+        id=f"cmpl-{ended.name}",
         created=created(ended),
         model=asked.model,
         choices=choices,

@@ -102,11 +102,7 @@ class Asked(Frozen):
 
     def job(self, seed: int, name: Callable[[int], str] = str, **more: Any) -> Prepared:
         """The job that answers the request. seed: when the request has none. name: ids of the items. Raises Invalid."""
-        chosen = self.search
-        conflict = sorted(self.settings().keys() & chosen.model.keys())
-        if conflict:
-            raise Invalid([{"loc": ["search", "model", conflict[0]], "msg": f"{conflict[0]} is given twice"}])
-        return catalog.prepare(self._spec(self.named(name), seed, more))
+        return catalog.prepare(self.spec(self.named(name), seed, more))
 
     def named(self, name: Callable[[int], str]) -> list[dict[str, Any]]:
         """The items, with ids. Raises Invalid."""
@@ -117,8 +113,11 @@ class Asked(Frozen):
         more = {"target": self.search.target}
         return [item.model_dump(mode="json") | more | {"id": name(i)} for i, item in enumerate(found)]
 
-    def _spec(self, items: list[dict[str, Any]], seed: int, more: dict[str, Any]) -> JobSpec:
+    def spec(self, items: list[dict[str, Any]], seed: int, more: dict[str, Any]) -> JobSpec:
+        """The job of items that share these settings. more: fields of the job in place of the usual. Raises Invalid."""
         chosen, config = self.search, dict(self.search.config)
+        if twice := sorted(self.settings().keys() & chosen.model.keys()):
+            raise Invalid([{"loc": ["search", "model", twice[0]], "msg": f"{twice[0]} is given twice"}])
         if chosen.method == "best_of_n":
             config.setdefault("n", self.draws)
             if isinstance(config["n"], int) and config["n"] < self.n:
