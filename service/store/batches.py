@@ -79,8 +79,7 @@ def key(batch: str, group: int) -> str:
     return f"{batch}:{group:06}"
 
 
-def jobs_of(connection: sa.Connection, batch: str) -> Sequence[Row]:
+def jobs_of(connection: sa.Connection, batch: int) -> Sequence[Row]:
     """A batch's jobs in the order of their groups, without specs."""
     columns = [column for column in jobs.c if column.name != "spec"]
-    mine = sa.and_(jobs.c.idempotency_key >= f"{batch}:", jobs.c.idempotency_key < f"{batch};")
-    return connection.execute(sa.select(*columns).where(mine).order_by(jobs.c.idempotency_key)).all()
+    return connection.execute(sa.select(*columns).where(jobs.c.batch == batch).order_by(jobs.c.id)).all()

@@ -110,13 +110,13 @@ class Batching:
 
     def _drive(self, batch: sa.Row[Any]) -> None:
         """Make jobs while there is room; when all have ended, the files can be written."""
-        made = self.store.read(batches.jobs_of, batch.name)
+        made = self.store.read(batches.jobs_of, batch.id)
         late = time.time() >= batch.expires
         if late or batch.state == "cancelling":
             for job in made:
                 if job.state not in TERMINAL and job.state != "cancelling":
                     self.store.write(jobs.cancel, job.name)
-            if all(job.state in TERMINAL for job in self.store.read(batches.jobs_of, batch.name)):
+            if all(job.state in TERMINAL for job in self.store.read(batches.jobs_of, batch.id)):
                 ending = "cancelled" if batch.state == "cancelling" else "expired"
                 self.store.write(batches.step, batch, "finalizing", ending=ending)
             return
@@ -130,7 +130,7 @@ class Batching:
             self.store.write(batches.step, batch, "finalizing", ending="completed")
 
     def _unfinished(self, batch: sa.Row[Any]) -> bool:
-        return any(job.state not in TERMINAL for job in self.store.read(batches.jobs_of, batch.name))
+        return any(job.state not in TERMINAL for job in self.store.read(batches.jobs_of, batch.id))
 
     def _expand(self, batch: sa.Row[Any], opened: Opened, live: int, items: int) -> None:
         """The next groups become jobs; those that were made before a restart are found again."""
@@ -142,7 +142,7 @@ class Batching:
                 break
             opened.rejected += len(group.refused)
             if group.prepared is not None:
-                row = self.store.write(jobs.create, group.prepared, batches.key(batch.name, group.number))
+                row = self.store.write(jobs.create, group.prepared, batches.key(batch.name, group.number), batch.id)
                 live += row.state not in TERMINAL
                 items += row.items - row.items_done
                 fresh = True
@@ -154,7 +154,7 @@ class Batching:
         if not batch.total:  # it was stopped before its lines were read
             self.store.write(batches.step, batch, batch.ending)
             return
-        made = {job.idempotency_key: job.name for job in self.store.read(batches.jobs_of, batch.name)}
+        made = {job.idempotency_key: job.name for job in self.store.read(batches.jobs_of, batch.id)}
         with self._input(batch) as file, tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
             written = Written(self.store, batch.ending, output, errors)
             for group in groups(file, batch.endpoint, batch.name):
