@@ -13,6 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from service.catalog import Prepared
 from service.planner import shards as planned
 from service.planner import stop_reason
+from service.store.access import OWNER, mine
 from service.store.schema import TERMINAL, events, items, jobs, judges, shards
 
 # Statements of every commit are built once: building costs more than running them.
@@ -75,11 +76,17 @@ def emit(connection: sa.Connection, job: int, kind: str, data: dict[str, Any]) -
     connection.execute(sa.insert(events), {"job": job, "type": kind, "data": json.dumps(data), "at": time.time()})
 
 
+def own(key: str | None) -> str | None:
+    """An idempotency key as it is stored: that of another owner is another key."""
+    owner = OWNER.get()
+    return key if owner is None or key is None else f"{owner}\n{key}"
+
+
 def made(connection: sa.Connection, key: str | None, digest: str) -> sa.Row[Any] | None:
     """The job that an idempotency key has made. Raises Conflict when it was made of something else."""
     if key is None:
         return None
-    found = connection.execute(sa.select(jobs).where(jobs.c.idempotency_key == key)).first()
+    found = connection.execute(sa.select(jobs).where(jobs.c.idempotency_key == own(key))).first()
     if found is not None and found.digest != digest:
         raise Conflict(f"Idempotency-Key {key!r} was used with another body, for job {found.name}")
     return found
@@ -110,7 +117,8 @@ def create(
             "budget": spec.budget.model_dump_json(),
             "model": spec.model.name,
             "lane": spec.priority,
-            "idempotency_key": idempotency_key,
+            "idempotency_key": own(idempotency_key),
+            "owner": OWNER.get(),
             "batch": batch,
             "digest": digest,
             "created": now,
@@ -162,7 +170,7 @@ def create(
 
 def find(connection: sa.Connection, name: str) -> sa.Row[Any]:
     """A job by its public id. Raises Missing."""
-    row = connection.execute(sa.select(jobs).where(jobs.c.name == name)).first()
+    row = connection.execute(sa.select(jobs).where(jobs.c.name == name, mine(jobs))).first()
     if row is None:
         raise Missing(f"no job {name[:100]!r}")
     return row
@@ -177,7 +185,8 @@ def ended(connection: sa.Connection, ids: Sequence[int]) -> Sequence[int]:
 
 def page(connection: sa.Connection, limit: int, after: str | None) -> Sequence[sa.Row[Any]]:
     """Jobs without their specs, newest first, `after` the one of that public id."""
-    query = sa.select(*(column for column in jobs.c if column.name != "spec")).order_by(jobs.c.id.desc()).limit(limit)
+    columns = [column for column in jobs.c if column.name != "spec"]
+    query = sa.select(*columns).where(mine(jobs)).order_by(jobs.c.id.desc()).limit(limit)
     if after is not None:
         query = query.where(jobs.c.id < find(connection, after).id)
     return connection.execute(query).all()

@@ -20,6 +20,7 @@ jobs = Table(
     Column("lane", Text, nullable=False),
     Column("idempotency_key", Text, unique=True),
     Column("batch", Number),  # whose lines it answers
+    Column("owner", Text),  # of the key that made it; null without keys
     Column("digest", Text, nullable=False),  # SHA-256 of the spec: the same key with another body is refused
     Column("created", Float, nullable=False),
     Column("started", Float),
@@ -41,6 +42,7 @@ jobs = Table(
     Column("lost", Integer, nullable=False, server_default="0"),  # answers that could not be had
     sa.Index("jobs_state", "state"),
     sa.Index("jobs_batch", "batch", "id"),
+    sa.Index("jobs_owner", "owner", "id"),
 )
 
 items = Table(

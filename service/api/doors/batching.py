@@ -22,6 +22,7 @@ from service.api.doors.outcome import Written
 from service.artifacts import Artifacts
 from service.feeder import Feeder
 from service.store import Store, batches, files, jobs
+from service.store.access import acting
 from service.store.schema import TERMINAL
 
 log = logging.getLogger("winnow.batches")
@@ -77,7 +78,8 @@ class Batching:
 
     def _step(self, batch: sa.Row[Any]) -> None:
         try:
-            {"validating": self._validate, "finalizing": self._finalize}.get(batch.state, self._drive)(batch)
+            with acting(batch.owner):
+                {"validating": self._validate, "finalizing": self._finalize}.get(batch.state, self._drive)(batch)
         except (redis.RedisError, SQLAlchemyError, OSError):
             raise
         except Exception as error:
@@ -158,7 +160,7 @@ class Batching:
         with self._input(batch) as file, tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
             written = Written(self.store, batch.ending, output, errors)
             for group in groups(file, batch.endpoint, batch.name):
-                written.group(group, made.get(batches.key(batch.name, group.number)))
+                written.group(group, made.get(jobs.own(batches.key(batch.name, group.number))))
                 if self.stopping.is_set():
                     return
             stored: dict[str, tuple[str, int]] = {}
