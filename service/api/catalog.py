@@ -6,36 +6,13 @@ from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy.exc import SQLAlchemyError
 
-from search.plugins import Plugin, Registry, Unknown
+from search.plugins import Registry, Unknown
 from service.api.errors import Problem, problem
-from service.catalog import REGISTRIES
+from service.catalog import REGISTRIES, described
 from service.store import blobs
 from service.views import Plugins, PluginView
 
 router = APIRouter()
-
-
-def _view(plugin: Plugin) -> PluginView:
-    facts = plugin.facts
-    return PluginView(
-        name=plugin.name,
-        version=facts.version,
-        card=plugin.card,
-        config=plugin.schema(),
-        offers=sorted(facts.offers),
-        needs=sorted(facts.needs),
-    )
-
-
-def _listed(registry: Registry, name: str) -> PluginView:
-    """A plug-in; one of another distribution that cannot be loaded hides no other."""
-    try:
-        return _view(registry.find(name))
-    except Unknown:
-        raise
-    except Exception as error:
-        card = f"This plug-in cannot be loaded: {type(error).__name__}: {error}"[:500]
-        return PluginView(name=name, version="", card=card, config={}, offers=[], needs=[])
 
 
 def _routes(kind: str, registry: Registry) -> None:
@@ -44,13 +21,13 @@ def _routes(kind: str, registry: Registry) -> None:
     @router.get(f"/v1/{kind}", tags=["catalog"], operation_id=f"list_{kind}")
     def listing() -> Plugins:
         """Every plug-in of this kind, with its card and the schema of its own fields."""
-        return Plugins(data=[_listed(registry, name) for name in registry.names()])
+        return Plugins(data=[described(registry, name) for name in registry.names()])
 
     @router.get(f"/v1/{kind}/{{name:path}}", tags=["catalog"], operation_id=f"get_{kind}")
     def one(name: str) -> PluginView:
         """One plug-in."""
         try:
-            return _listed(registry, name[:200])
+            return described(registry, name[:200])
         except Unknown as unknown:
             raise Problem(404, str(unknown)) from None
 
