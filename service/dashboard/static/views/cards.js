@@ -1,21 +1,11 @@
 // Verifier cards: what each is, and what audits say of it.
 import { alarm, get, path } from "../api.js";
-import { fill, foreign, h, named, number, term, visible } from "../dom.js";
+import { fill, foreign, h, lead, named, number, term, visible } from "../dom.js";
 
 /** All verifiers, or the card of `name`. */
 export async function show(main, { name, signal }) {
   return name ? one(main, name, signal) : all(main, signal);
 }
-
-const lead = (card) =>
-  visible(
-    card
-      .replace(/^#.*\n+/, "")
-      .split(/\n\n/)[0]
-      .replace(/\s+/g, " ")
-      .replace(/\[([^\]]*)\]\([^)]*\)/g, "$1")
-      .slice(0, 260),
-  );
 
 async function all(main, signal) {
   const { data } = await get(path(["verifiers"]), signal);
