@@ -7,7 +7,6 @@ once, which any best-of-k needs. Scores are continuous, or one of ten values (ma
 """
 
 import argparse
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from bench.printed import printed
 from service.curves.coverage import pass_at_k
 from service.curves.intervals import Interval, mean_interval
 from service.curves.selection import selected_at_k
@@ -76,10 +76,7 @@ def main() -> None:
     with threadpool_limits(1):
         lines = [measured(samples, ties, options.rounds) for samples in LIMITS for ties in (False, True)]
     result = {"bench": "curves", "problems": PROBLEMS, "threads": 1, "curves": lines}
-    text = json.dumps(result, indent=1)
-    print(text)
-    if options.out:
-        options.out.write_text(text + "\n")
+    printed(result, options.out)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ Prints one JSON object; about twenty seconds on one core.
 """
 
 import argparse
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.printed import printed
 from service.curve_points import exact
 from service.curves.coverage import coverage_interval, sup_t_band
 from service.curves.extrapolate import beta_binomial_coverage
@@ -193,10 +193,7 @@ def main() -> None:
         "lines": lines,
         "imperfect verifiers": imperfect_verifiers(),
     }
-    text = json.dumps(result, indent=1)
-    print(text)
-    if options.out:
-        options.out.write_text(text + "\n")
+    printed(result, options.out)
 
 
 if __name__ == "__main__":

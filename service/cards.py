@@ -9,6 +9,9 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import sqlalchemy as sa
 
+from search.plugins import Unknown
+from service.catalog import described
+from service.checks import listed
 from service.curves.agreement import agreement
 from service.curves.calibration import calibration, reliability
 from service.curves.grouped import Share
@@ -18,7 +21,8 @@ from service.store import audits
 from service.store.jobs import Missing
 from service.store.results import judges_of
 from service.truth import NONE, Rates, Truth, by_grader, by_labels, rates, together
-from service.views import AgreementView, AuditCounts, Bin, CalibrationView, Card, CardName, Cards
+from service.views import AgreementView, AuditCounts, Bin, CalibrationView, Card, CardName, Cards, Drift
+from verifiers.builtin import VERIFIERS
 
 Row = sa.Row[Any]
 Kind = Literal["wilson", "clopper_pearson"]
@@ -63,8 +67,10 @@ def _named(connection: sa.Connection, rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def card(connection: sa.Connection, asked: Asked) -> Card:
-    """The card of one verifier. Raises Missing for one that judged nothing, or a grader that none of its jobs has."""
+    """The card of one verifier. Raises Missing for an unknown one, or a grader that none of its jobs has."""
     rows = _chosen(connection, asked)
+    if not rows:
+        return _unaudited(asked)
     read = cache(lambda judge: audits.verdicts(connection, judge))
     against, mine = _truths(connection, rows, asked.against, read)
     exact = asked.interval == "clopper_pearson"
@@ -78,6 +84,7 @@ def card(connection: sa.Connection, asked: Asked) -> Card:
     right, notes = _right(passed, found, truth)
     return Card(
         **_named(connection, rows),
+        card=_published(asked.name),
         level=asked.level,
         interval=asked.interval,
         against=against,
@@ -95,16 +102,60 @@ def card(connection: sa.Connection, asked: Asked) -> Card:
     )
 
 
+def _published(name: str) -> str:
+    """What a verifier's authors say of it; nothing of one that is no longer installed."""
+    try:
+        return described(VERIFIERS, name).card
+    except Unknown:
+        return ""
+
+
+def _unaudited(asked: Asked) -> Card:
+    """The card of a verifier that no job has asked yet: what it is, and that nothing is known of its verdicts."""
+    if asked.against not in (None, AUDITS):
+        raise _graderless(asked.against, [])
+    plugin = described(VERIFIERS, asked.name)
+    unknown = ["passed", "tpr", "fpr", "ppv", "npv", "right", "unscored", "median_ms", "calibration"]
+    return Card(
+        name=plugin.name,
+        version=plugin.version,
+        config="",
+        settings={},
+        jobs=[],
+        verdicts=0,
+        card=plugin.card,
+        level=asked.level,
+        interval=asked.interval,
+        against=None,
+        counts=AuditCounts(tp=0, fp=0, fn=0, tn=0),
+        **dict.fromkeys(unknown),
+        uncalibrated="it has judged nothing",
+        agreement=[],
+        drift=Drift(jobs=[], tests=[]),
+        notes=["Not audited: it has judged nothing yet. Name it in a job, then label some of its answers."],
+    )
+
+
 def _chosen(connection: sa.Connection, asked: Asked) -> list[Row]:
+    """Verdicts of the version and settings asked for, or of the newest; none of a verifier that has judged nothing."""
     rows = audits.judged(connection, asked.name)
+    if not rows and asked.name not in (names := VERIFIERS.names()):
+        judged = {row.name for row in audits.judged(connection)}  # some may not be installed any more
+        raise Missing(f"unknown verifier {asked.name!r}; valid: {listed(sorted({*names, *judged}))}")
     wanted = [row for row in rows if asked.version in (None, row.version)]
     wanted = [row for row in wanted if asked.config in (None, digest(row.config))]
-    if not wanted:
+    if not wanted and (rows or asked.version or asked.config):
         valid = ", ".join(sorted({f"{row.version} {digest(row.config)}" for row in rows})) or "none"
         which = " ".join(word for word in (asked.name, asked.version, asked.config) if word)
         raise Missing(f"no verdicts of {which[:200]!r}; versions and configurations of that name: {valid}")
+    if not wanted:
+        return []
     last = wanted[-1]
     return [row for row in wanted if (row.version, digest(row.config)) == (last.version, digest(last.config))]
+
+
+def _graderless(against: str, labels: Sequence[str]) -> Missing:
+    return Missing(f"no grader {against[:100]!r} in its jobs; valid: {', '.join([AUDITS, *labels])}")
 
 
 def _truths(
@@ -120,7 +171,7 @@ def _truths(
     if against is None:
         against = AUDITS if any(len(one.item) for one in said.values()) else next(iter(labels), None)
     elif against not in (AUDITS, *labels):
-        raise Missing(f"no grader {against[:100]!r} in its jobs; valid: {', '.join([AUDITS, *labels])}")
+        raise _graderless(against, labels)
     mine: list[Mine] = []
     for row in rows:
         truth = None

@@ -30,6 +30,7 @@ from service.checks import (
 )
 from service.processes import elsewhere
 from service.spec import JobSpec
+from service.views import PluginView
 from verifiers.builtin import VERIFIERS
 from verifiers.features import FEATURES, Space
 
@@ -100,6 +101,30 @@ class Prepared:
     def of(self, role: str) -> list[JudgeChoice]:
         """Judges of one role."""
         return [judge for judge in self.judges if judge.role == role]
+
+
+def described(registry: Registry, name: str) -> PluginView:
+    """A plug-in as the API has it; of one that cannot be loaded, why. Raises Unknown."""
+    try:
+        plugin = registry.find(name)
+        facts = plugin.facts
+        return PluginView(
+            name=plugin.name,
+            id=plugin.name,
+            object=registry.kind,
+            version=facts.version,
+            card=plugin.card,
+            config=plugin.schema(),
+            offers=sorted(facts.offers),
+            needs=sorted(facts.needs),
+        )
+    except Unknown:
+        raise
+    except Exception as error:  # of another distribution: it hides no other
+        card = f"This plug-in cannot be loaded: {type(error).__name__}: {error}"[:500]
+        return PluginView(
+            name=name, id=name, object=registry.kind, version="", card=card, config={}, offers=[], needs=[]
+        )
 
 
 def faults(error: ValidationError, model: type[BaseModel], loc: tuple[int | str, ...] = ()) -> list[dict[str, Any]]:

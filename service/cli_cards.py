@@ -91,6 +91,9 @@ def card(
         typer.echo(found.model_dump_json(indent=1))
         return
     console = Console()
+    if not found.verdicts:
+        console.print(found.card, *found.notes, sep="\n\n", markup=False)
+        return
     for part in _tables(found):
         console.print(part)
     for line in [*(test.text for test in found.drift.tests), *found.notes]:
@@ -112,7 +115,8 @@ def _tables(found: "Card") -> "list[Table]":
         rates.add_row(name, *_cells(getattr(found, field)))
     if found.right is not None:
         rates.add_row("right (Rogan-Gladen)", f"{100 * found.right:.1f}", "-", "-")
-    rates.add_row("unscored", f"{100 * found.unscored:.1f}", "-", "-")
+    if found.unscored is not None:
+        rates.add_row("unscored", f"{100 * found.unscored:.1f}", "-", "-")
     if (c := found.calibration) is not None:
         rates.add_row(
             "calibration error",

@@ -152,8 +152,12 @@ class Drift(View):
 
 
 class Card(CardName):
-    """What is known of a verifier. `against`: who says what is right: `audits`, a grader's label, or null: nobody."""
+    """What is known of a verifier. `against`: who says what is right: `audits`, a grader's label, or null: nobody.
 
+    Of one that has judged nothing, `jobs` and `settings` are empty, and so is `config`.
+    """
+
+    card: str = Field(description="What its authors say of it, in Markdown; empty when it is no longer installed.")
     level: float
     interval: Literal["wilson", "clopper_pearson"]
     against: str | None
@@ -164,7 +168,7 @@ class Card(CardName):
     ppv: ShareView | None = Field(description="Share of accepted answers that are right.")
     npv: ShareView | None = Field(description="Share of rejected answers that are wrong.")
     right: float | None = Field(description="Share of all answers that are right, by Rogan and Gladen.")
-    unscored: float = Field(description="Share of answers without a value; they are neither labels nor scores.")
+    unscored: float | None = Field(description="Share of answers without a value; they are neither labels nor scores.")
     median_ms: float | None
     calibration: CalibrationView | None
     uncalibrated: str | None = Field(description="Why there is no calibration.")

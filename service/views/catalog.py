@@ -12,7 +12,7 @@ class PluginView(View):
 
     name: str
     id: str = Field(description="The name again, where OpenAI has it.")
-    object: Literal["model", "verifier", "method", "feature"]
+    object: str = Field(description="Its kind: model, verifier, method or feature space.")
     created: int = 0
     owned_by: str = "winnow"
     version: str

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
 
 HERE = Path(__file__).parent
+PATIENCE = 20_000
+"""Milliseconds to wait for anything on a page."""
 SUPPORT = [str(HERE / "support"), str(HERE.parent / "service" / "support")]
 sys.path[:0] = SUPPORT
 
@@ -40,6 +42,7 @@ def executable(playwright: Playwright) -> str:
 def browser() -> Iterator[Browser]:
     """One for all tests here. It must end with them: its event loop would lie in the way of others."""
     with sync_playwright() as playwright:
+        expect.set_options(PATIENCE)  # on a busy machine a chart takes its time
         browser = playwright.chromium.launch(executable_path=executable(playwright), args=["--no-sandbox"])
         yield browser
         browser.close()
@@ -75,7 +78,7 @@ def url(client: Client) -> str:
 def opened(browser: Browser, origin: str, **options: Any) -> Iterator[tuple[Page, Watched]]:
     """A page in a context of its own; nothing may go wrong in it until it is closed."""
     context: BrowserContext = browser.new_context(accept_downloads=True, **{"viewport": DESKTOP, **options})
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(PATIENCE)
     seen = watched(context, origin)
     try:
         yield context.new_page(), seen

@@ -167,12 +167,16 @@ def test_fleet(page: Page, url: str, digits: str) -> None:
     expect(page.locator("#tip")).to_be_visible()
 
 
-def test_cards(refusable: Page, url: str) -> None:
-    """One that was never audited is refused its audits, and says so."""
-    refusable.goto(f"{url}/#/cards")
-    refusable.get_by_role("link", name="digit_classifier_b", exact=True).click()
-    expect(refusable.get_by_role("heading", name="digit_classifier_b")).to_be_visible()
-    expect(refusable.locator("main")).to_contain_text("What it is")
+def test_cards(page: Page, url: str, digits: str) -> None:
+    """What is known of one that has judged, and of one that has not."""
+    page.goto(f"{url}/#/cards")
+    page.get_by_role("link", name="digit_classifier_b", exact=True).click()
+    expect(page.get_by_role("heading", name="digit_classifier_b")).to_be_visible()
+    expect(page.locator("main")).to_contain_text("What it is")
+    expect(page.get_by_test_id("card")).to_contain_text("160")
+    page.goto(f"{url}/#/cards/terrain%2Froute")
+    expect(page.get_by_test_id("card")).to_contain_text("Not audited")
+    expect(page.locator("main")).to_contain_text("What it is")
 
 
 VIEWS: dict[str, Callable[[str, tuple[str, str]], str]] = {

@@ -2,6 +2,7 @@
 
 import json
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -182,10 +183,36 @@ def test_other_refusals(client: Client) -> None:
     said = refused(client.http.post(f"/v1/jobs/{view.id}/audits", json=body), 422)["detail"]
     assert "valid: item, right, sample" in said
     refused(client.http.get("/v1/jobs/none/audits"), 404)
-    assert "no verdicts of 'toy/none'" in refused(client.http.get("/v1/cards/toy/none"), 404)["detail"]
     said = refused(client.http.get("/v1/cards/toy/linear", params={"against": "nobody"}), 404)["detail"]
     assert "'nobody'" in said
     assert "audits" in said
+
+
+def test_a_verifier_that_has_judged_nothing(client: Client, stack: Stack) -> None:
+    """Its published card, and that nobody has audited it."""
+    name = "terrain/route"
+    assert name not in [one.name for one in client.cards().data]
+    found = client.card(name)
+    assert found.card == Path("verifiers/cards/terrain-route.md").read_text()
+    assert found.version == client.http.get(f"/v1/verifiers/{name}").json()["version"]
+    assert (found.verdicts, found.jobs, found.unscored, found.tpr) == (0, [], None, None)
+    assert found.notes[0].startswith("Not audited")
+    shown = CliRunner().invoke(app, ["card", name, "--url", stack.url])
+    assert shown.exit_code == 0, shown.output
+    assert "Not audited" in shown.output
+    assert found.card.splitlines()[0] in shown.output
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("toy/none", "unknown verifier 'toy/none'; valid: ccexam, digit_classifier, "),
+        ("terrain/route?version=7", "no verdicts of 'terrain/route 7'; versions and configurations of that name: none"),
+        ("terrain/route?against=me", "no grader 'me' in its jobs; valid: audits"),
+    ],
+)
+def test_cards_that_there_are_not(client: Client, asked: str, said: str) -> None:
+    assert refused(client.http.get(f"/v1/cards/{asked}"), 404)["detail"].startswith(said)
 
 
 def test_values_that_are_no_chances(client: Client) -> None:

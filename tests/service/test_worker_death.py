@@ -19,6 +19,7 @@ from service import processes
 from service.client import Client
 from service.embedded import Stack
 from service.queue import Broker
+from service.views import JobView
 
 N = 200
 WORK = job(3, N, model={**SLOW, "seconds": 0.0004}, seed=5)  # six shards, 5 s for one worker
@@ -45,6 +46,13 @@ def pair(tmp_path: Path) -> Iterator[tuple[Stack, Client]]:
 
 def shards_done(client: Client, name: str) -> int:
     return client.job(name).counts.shards_done
+
+
+def begun(client: Client) -> JobView:
+    """The work, submitted, once a shard of it is done."""
+    view = client.submit(WORK)
+    until(lambda: shards_done(client, view.id), 30)
+    return view
 
 
 def test_killed_again_and_again(pair: tuple[Stack, Client], undisturbed: Any) -> None:
@@ -117,8 +125,7 @@ def test_a_healthy_pool_is_not_dropped_for_a_broken_one() -> None:
 
 def test_terminated_hands_back(pair: tuple[Stack, Client], undisturbed: Any) -> None:
     stack, client = pair
-    view = client.submit(WORK)
-    until(lambda: shards_done(client, view.id), 30)
+    view = begun(client)
     workers = list(stack.children.values())
     for worker in workers:
         worker.send_signal(signal.SIGTERM)
@@ -132,8 +139,7 @@ def test_terminated_hands_back(pair: tuple[Stack, Client], undisturbed: Any) -> 
 
 def test_frozen_and_thawed(pair: tuple[Stack, Client], undisturbed: Any) -> None:
     stack, client = pair
-    view = client.submit(WORK)
-    until(lambda: shards_done(client, view.id), 30)
+    view = begun(client)
     frozen = pids(stack)[0]
     os.kill(frozen, signal.SIGSTOP)
     try:
@@ -153,8 +159,7 @@ def test_frozen_and_thawed(pair: tuple[Stack, Client], undisturbed: Any) -> None
 
 def test_queue_killed_and_back(pair: tuple[Stack, Client], undisturbed: Any) -> None:
     stack, client = pair
-    view = client.submit(WORK)
-    until(lambda: shards_done(client, view.id), 30)
+    view = begun(client)
     for _ in range(2):
         first = stack._queue
         assert first
@@ -167,8 +172,7 @@ def test_queue_killed_and_back(pair: tuple[Stack, Client], undisturbed: Any) -> 
 
 def test_queue_emptied(pair: tuple[Stack, Client], undisturbed: Any) -> None:
     stack, client = pair
-    view = client.submit(WORK)
-    until(lambda: shards_done(client, view.id), 30)
+    view = begun(client)
     broker = Broker(stack.settings.redis_url or "")
     broker.redis.flushall()
     broker.redis.close()
@@ -178,8 +182,7 @@ def test_queue_emptied(pair: tuple[Stack, Client], undisturbed: Any) -> None:
 
 def test_queue_stalled_longer_than_the_lease(pair: tuple[Stack, Client], undisturbed: Any) -> None:
     stack, client = pair
-    view = client.submit(WORK)
-    until(lambda: shards_done(client, view.id), 30)
+    view = begun(client)
     assert stack._queue
     os.kill(stack._queue.pid, signal.SIGSTOP)
     try:
@@ -195,8 +198,7 @@ def test_queue_stalled_longer_than_the_lease(pair: tuple[Stack, Client], undistu
 
 def test_database_locked_for_a_while(pair: tuple[Stack, Client], undisturbed: Any) -> None:
     stack, client = pair
-    view = client.submit(WORK)
-    until(lambda: shards_done(client, view.id), 30)
+    view = begun(client)
     other = sqlite3.connect(stack.settings.data_dir / "winnow.db", isolation_level=None)
     other.execute("begin immediate")
     client.job(view.id)  # readers do not wait

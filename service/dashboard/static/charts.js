@@ -97,6 +97,13 @@ function beyond(curve, theme, options) {
   return traces;
 }
 
+/** Lines of what comes back by a vote and by the verifier's choice, with their intervals if wanted. */
+const returned = (curve, theme, intervals, options) =>
+  [
+    { name: "majority", colour: theme.majority, dash: "dashdot", symbol: "diamond" },
+    { name: "selected", colour: theme.selected, symbol: "square" },
+  ].flatMap((own) => line(curve, own.name, intervals ? own.name : "-", { ...own, group: own.name }, options));
+
 /** Coverage, selected and majority against budget. options: {theme, axis, interval, prices, stopping, beyond, height}. */
 export function curveFigure(curve, options = {}) {
   const theme = THEMES[options.theme ?? "light"],
@@ -105,20 +112,7 @@ export function curveFigure(curve, options = {}) {
   const data = [
     ...beyond(curve, theme, options),
     ...line(curve, "coverage", kind.field, { name: "coverage", colour: theme.coverage, group: "coverage" }, options),
-    ...line(
-      curve,
-      "majority",
-      others ? "majority" : "-",
-      { name: "majority", colour: theme.majority, dash: "dashdot", group: "majority", symbol: "diamond" },
-      options,
-    ),
-    ...line(
-      curve,
-      "selected",
-      others ? "selected" : "-",
-      { name: "selected", colour: theme.selected, group: "selected", symbol: "square" },
-      options,
-    ),
+    ...returned(curve, theme, others, options),
   ];
   return {
     data,
@@ -149,20 +143,7 @@ export function gapFigure(curve, options = {}) {
   const data = [
     ...(points.length ? [gap] : []),
     ...line(curve, "coverage", "-", { name: "coverage", colour: theme.coverage, group: "coverage" }, options),
-    ...line(
-      curve,
-      "majority",
-      "-",
-      { name: "majority", colour: theme.majority, dash: "dashdot", group: "majority", symbol: "diamond" },
-      options,
-    ),
-    ...line(
-      curve,
-      "selected",
-      "-",
-      { name: "selected", colour: theme.selected, group: "selected", symbol: "square" },
-      options,
-    ),
+    ...returned(curve, theme, false, options),
   ];
   return {
     data,

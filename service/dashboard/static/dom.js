@@ -127,6 +127,17 @@ export function field(label, control, { help = "", loc = "", required = false } 
   );
 }
 
+/** The first paragraph of a plug-in's card, as one line without links. */
+export const lead = (card) =>
+  visible(
+    card
+      .replace(/^#.*\n+/, "")
+      .split(/\n\n/)[0]
+      .replace(/\s+/g, " ")
+      .replace(/\[([^\]]*)\]\([^)]*\)/g, "$1")
+      .slice(0, 300),
+  );
+
 /** A select of [value, label] pairs. */
 export const select = (options, chosen, onchange, props = {}) =>
   h(

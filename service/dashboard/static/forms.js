@@ -1,5 +1,5 @@
 // Fields from JSON Schemas: each knows its value, and undefined where it says nothing but the default.
-import { field, h, select } from "./dom.js";
+import { field, fill, h, select } from "./dom.js";
 
 /** The part of a schema that says what a person may enter, its references followed, and whether null is allowed. */
 function resolved(schema, root) {
@@ -117,6 +117,24 @@ export function schemaFields(schema, { loc, changed, skip = [], root = schema })
     value: () =>
       Object.fromEntries(parts.map(([name, part]) => [name, part.value()]).filter(([, value]) => value !== undefined)),
   };
+}
+
+/** A choice among plug-ins, each with its own fields. where(): its place in the job; chosen: told what was chosen. */
+export function choice(plugins, wanted, { id, where, chosen, changed }) {
+  const own = h("div");
+  let name, fields;
+  const choose = (next) => {
+    name = next;
+    const found = plugins.find((p) => p.name === name);
+    chosen?.(found);
+    fields = schemaFields(found?.config ?? {}, { loc: where(), changed });
+    fill(own, fields.element);
+    changed();
+  };
+  const names = plugins.map((p) => [p.name, p.name]);
+  const control = select(names, wanted, choose, { "data-testid": `${id}-select` });
+  choose(wanted);
+  return { control, own, name: () => name, value: () => fields.value() };
 }
 
 /** Show refusals beside the fields they name; returns those that no field owns. errors: [{loc, msg}]. */

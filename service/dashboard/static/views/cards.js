@@ -1,21 +1,11 @@
 // Verifier cards: what each is, and what audits say of it.
-import { Refused, alarm, get, path } from "../api.js";
-import { fill, foreign, h, named, number, term, visible } from "../dom.js";
+import { alarm, get, path } from "../api.js";
+import { fill, foreign, h, lead, named, number, term, visible } from "../dom.js";
 
 /** All verifiers, or the card of `name`. */
 export async function show(main, { name, signal }) {
   return name ? one(main, name, signal) : all(main, signal);
 }
-
-const lead = (card) =>
-  visible(
-    card
-      .replace(/^#.*\n+/, "")
-      .split(/\n\n/)[0]
-      .replace(/\s+/g, " ")
-      .replace(/\[([^\]]*)\]\([^)]*\)/g, "$1")
-      .slice(0, 260),
-  );
 
 async function all(main, signal) {
   const { data } = await get(path(["verifiers"]), signal);
@@ -68,18 +58,15 @@ async function one(main, name, signal) {
     about,
   );
   try {
-    fill(holder, h("h2", {}, term("card", "Audits")), told(await get(path(["cards", name]), signal)));
+    const { card, ...audited } = await get(path(["cards", name]), signal);
+    const known = audited.verdicts ? told(audited) : h("p", { class: "muted" }, audited.notes.join(" "));
+    fill(holder, h("h2", {}, term("card", "Audits")), known);
+    if (!card) return about.remove(); // no longer installed: its verdicts are all that is left
+    fill(about, h("h2", {}, "What it is"), foreign(card, { clamp: 6000, name: "card.md", tag: "div" }));
   } catch (error) {
     if (signal.aborted) return;
-    if (error instanceof Refused && error.status === 404)
-      fill(holder, h("h2", {}, term("card", "Audits")), h("p", { class: "muted" }, "No audit of this verifier yet."));
-    else alarm(holder, error);
-  }
-  try {
-    const plugin = await get(`/v1/verifiers/${name.split("/").map(encodeURIComponent).join("/")}`, signal);
-    fill(about, h("h2", {}, "What it is"), foreign(plugin.card, { clamp: 6000, name: "card.md", tag: "div" }));
-  } catch {
-    about.remove(); /* a judge's label that is no plug-in has audits only */
+    about.remove();
+    alarm(holder, error);
   }
 }
 

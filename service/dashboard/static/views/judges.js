@@ -1,6 +1,6 @@
 // The part of the form for verifiers or graders.
-import { field, fill, h, select, term } from "../dom.js";
-import { schemaField, schemaFields } from "../forms.js";
+import { field, h, term } from "../dom.js";
+import { choice, schemaField } from "../forms.js";
 
 /** Verifiers or graders, as many as wanted. */
 export function judges(loc, title, word, plugins, schemas, least, changed) {
@@ -34,43 +34,29 @@ export function judges(loc, title, word, plugins, schemas, least, changed) {
 }
 
 function judge(loc, plugins, schemas, wanted, changed, remove) {
-  const own = h("div"),
-    shared = ["threshold", "label"].map((name) => [
-      name,
-      schemaField(name, schemas.components.schemas.JudgeRef.properties[name], schemas, { loc: `?.${name}`, changed }),
-    ]);
-  let name = wanted,
-    fields = { value: () => ({}) },
-    place = "?";
-  const choose = (next) => {
-    name = next;
-    fields = schemaFields(plugins.find((p) => p.name === name)?.config ?? {}, { loc: place, changed });
-    fill(own, fields.element);
-    changed();
-  };
-  const control = select(
-    plugins.map((p) => [p.name, p.name]),
+  const properties = schemas.components.schemas.JudgeRef.properties;
+  const shared = ["threshold", "label"].map((name) => [
     name,
-    choose,
-    { "data-testid": `${loc}-select` },
-  );
+    schemaField(name, properties[name], schemas, { loc: `?.${name}`, changed }),
+  ]);
+  let place = "?";
+  const mine = choice(plugins, wanted, { id: loc, where: () => place, changed });
   const element = h(
     "div",
     { class: "plug" },
     h(
       "div",
       { class: "row spread" },
-      field("name", control, { loc: "?", required: true }),
+      field("name", mine.control, { loc: "?", required: true }),
       h("button", { type: "button", class: "small", onclick: remove }, "Remove"),
     ),
-    own,
+    mine.own,
     h(
       "div",
       { class: "fields" },
       shared.map(([, part]) => part.element),
     ),
   );
-  choose(name);
   const number = (i) => {
     const now = `${loc}.${i}`;
     for (const one of element.querySelectorAll("[data-loc]"))
@@ -78,8 +64,8 @@ function judge(loc, plugins, schemas, wanted, changed, remove) {
     place = now;
   };
   const value = () => ({
-    name,
-    ...fields.value(),
+    name: mine.name(),
+    ...mine.value(),
     ...Object.fromEntries(shared.map(([key, part]) => [key, part.value()]).filter(([, v]) => v !== undefined)),
   });
   return { element, value, number };

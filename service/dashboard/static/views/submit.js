@@ -1,7 +1,7 @@
 // A job from a form whose fields come from the catalog's schemas; the JSON it makes is shown, and may be edited.
 import { Refused, alarm, get, path, post } from "../api.js";
-import { field, fill, h, select, term, visible } from "../dom.js";
-import { clearErrors, parsed, schemaFields, showErrors } from "../forms.js";
+import { field, fill, h, lead, select, term, visible } from "../dom.js";
+import { choice, clearErrors, parsed, schemaFields, showErrors } from "../forms.js";
 import { judges } from "./judges.js";
 
 /** The form. Its parts each give one piece of the job. */
@@ -105,46 +105,21 @@ export async function show(main, { signal }) {
   changed();
 }
 
-const firstLine = (card) =>
-  visible(
-    card
-      .replace(/^#.*\n+/, "")
-      .split(/\n\n/)[0]
-      .replace(/\s+/g, " ")
-      .replace(/\[([^\]]*)\]\([^)]*\)/g, "$1")
-      .slice(0, 300),
-  );
-
 /** A choice of plug-in with its own fields. key: how the job names it. */
 function plugin(loc, title, plugins, wanted, key, changed) {
-  const about = h("p", { class: "help muted" }),
-    own = h("div");
-  let name = (plugins.find((p) => p.name === wanted) ?? plugins[0])?.name,
-    fields = { value: () => ({}) };
-  const choose = (next) => {
-    name = next;
-    const found = plugins.find((p) => p.name === name);
-    about.textContent = found ? firstLine(found.card) : "";
-    fields = schemaFields(found?.config ?? {}, { loc, changed });
-    fill(own, fields.element);
-    changed();
-  };
-  const control = select(
-    plugins.map((p) => [p.name, p.name]),
-    name,
-    choose,
-    { "data-testid": `${loc}-select` },
-  );
+  const about = h("p", { class: "help muted" });
+  const chosen = (found) => (about.textContent = found ? lead(found.card) : "");
+  const usual = plugins.find((p) => p.name === wanted) ?? plugins[0];
+  const mine = choice(plugins, usual?.name, { id: loc, where: () => loc, chosen, changed });
   const element = h(
     "fieldset",
     {},
     h("legend", {}, title),
-    field("name", control, { loc, required: true }),
+    field("name", mine.control, { loc, required: true }),
     about,
-    own,
+    mine.own,
   );
-  choose(name);
-  return { element, value: () => ({ [loc]: { [key]: name, ...fields.value() } }) };
+  return { element, value: () => ({ [loc]: { [key]: mine.name(), ...mine.value() } }) };
 }
 
 /** Prompts a line each, with a target behind a tab if wanted; or the items as JSON. */
