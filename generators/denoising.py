@@ -1,7 +1,8 @@
 """What a denoising network's output means, the one stochastic step, and a trained model with its noise levels."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -78,10 +79,15 @@ class Model:
 
         The first is the noisiest, the one behind the last is clean data (Lin et al. 2024, table 2).
         """
-        trained = len(self.signal)
-        signal = np.append(self.signal, 1.0)  # clean has index -1
+        trained, (a, s) = len(self.signal), self._trained
         at = np.round(trained - number * (trained / count)).astype(np.int64) - 1
-        return Levels(at, np.sqrt(signal[at]), np.sqrt(1 - signal[at]))
+        return Levels(at, a[at], s[at])
+
+    @cached_property
+    def _trained(self) -> tuple[Floats, Floats]:
+        """a and s of every trained level and, at index -1, of clean data."""
+        signal = np.append(self.signal, 1.0)
+        return np.sqrt(signal), np.sqrt(1 - signal)
 
     def tensor(self, value: Any) -> Any:
         """An array on the model's device, copied."""
@@ -89,6 +95,7 @@ class Model:
 
         return torch.tensor(np.ascontiguousarray(value), device=self.device())
 
-    def per_row(self, value: Any) -> Any:
-        """float [n] as float32 on the device, [n, 1, ...] against latents."""
-        return self.tensor(value.astype(np.float32).reshape(-1, *[1] * len(self.shape)))
+    def per_row(self, *values: Any) -> Sequence[Any]:
+        """Several float [n] as float32 on the device, [n, 1, ...] against latents: copied there in one piece."""
+        table = np.array(values, np.float32)
+        return self.tensor(table.reshape(*table.shape, *[1] * len(self.shape))).unbind()

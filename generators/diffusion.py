@@ -82,9 +82,9 @@ class Diffusion:
         with torch.inference_mode():
             x, memory = moves.moved(self.model, rows)
             trained, a, s = moves.levels(self.model, rows)
-            label, strength = self.model.tensor(columns["label"]), self.model.per_row(columns["guidance"])
-            output = self._evaluate(x, self.model.tensor(trained), label, strength)
-            x0hat, _ = predictions(self.model.kind, x, output, self.model.per_row(a), self.model.per_row(s))
+            a, s, strength = self.model.per_row(a, s, columns["guidance"])
+            label, trained = self.model.tensor(np.stack([columns["label"], trained])).unbind()
+            x0hat, _ = predictions(self.model.kind, x, self._evaluate(x, trained, label, strength), a, s)
             new = {"x": x.cpu().numpy(), "x0": x0hat.cpu().numpy(), "fresh": np.zeros(len(rows), bool), **memory}
             return rows.moved(rows.step + 1 >= columns["steps"], new)
 

@@ -19,8 +19,8 @@ def levels(model: Model, rows: Rows, at: Ints | None = None) -> Levels:
 def moved(model: Model, rows: Rows) -> tuple[Any, dict[str, Any]]:
     """x at the level of the next evaluation, on the device, and the columns of memory that changed."""
     of, moving = rows.columns["solver"], ~rows.columns["fresh"]
-    correct = solvers.having(frozenset({"pc"}), of) & (rows.step % 2 == 0)  # from an odd evaluation
-    solve = solvers.having(solvers.REMEMBERING, of)
+    correct = (of == solvers.PC) & (rows.step % 2 == 0)  # from an odd evaluation
+    solve = solvers.REMEMBERS[of]
     moves = ((_stepped, ~(correct | solve)), (_corrected, correct), (_solved, solve))
     x, memory = None, dict[str, Any]()
     for move, who in moves:
@@ -40,9 +40,9 @@ def _stepped(model: Model, rows: Rows) -> tuple[Any, dict[str, Any]]:
     """The step of DDIM's family."""
     before, after, eta = levels(model, rows, rows.step - 1), levels(model, rows), rows.columns["eta"]
     x, x0hat = (model.tensor(rows.columns[name]) for name in ("x", "x0"))
-    a, s, a_next, s_next = map(model.per_row, (before.a, before.s, after.a, after.s))
     xi = _noise(model, rows, eta > 0)
-    return step(x0hat, (x - a * x0hat) / s, a, s, a_next, s_next, model.per_row(eta), xi), {}
+    a, s, a_next, s_next, eta = model.per_row(before.a, before.s, after.a, after.s, eta)
+    return step(x0hat, (x - a * x0hat) / s, a, s, a_next, s_next, eta, xi), {}
 
 
 def _corrected(model: Model, rows: Rows) -> tuple[Any, dict[str, Any]]:
@@ -51,7 +51,7 @@ def _corrected(model: Model, rows: Rows) -> tuple[Any, dict[str, Any]]:
     alpha = model.signal[at] / np.append(model.signal, 1.0)[at - 1]
     x, x0hat = (model.tensor(rows.columns[name]) for name in ("x", "x0"))
     z = _noise(model, rows, np.ones(len(rows), bool))
-    return solvers.langevin(x, x0hat, model.per_row(a), model.per_row(s), model.per_row(alpha), z), {}
+    return solvers.langevin(x, x0hat, *model.per_row(a, s, alpha), z), {}
 
 
 def _solved(model: Model, rows: Rows) -> tuple[Any, dict[str, Any]]:

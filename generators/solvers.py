@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
-from search.ports import Bools, Floats, Ints
+from search.ports import Floats, Ints
 
 Solver = Literal["ddim", "dpm++", "deis", "unipc", "euler", "heun", "pc"]
 SOLVERS: tuple[Solver, ...] = get_args(Solver)
@@ -20,6 +20,9 @@ STOCHASTIC = frozenset[Solver]({"ddim", "pc"})
 """Those that take an eta."""
 REMEMBERING = frozenset[Solver]({"dpm++", "deis", "unipc", "heun"})
 """Those whose next step depends on earlier ones; their rows carry `MEMORY` latents."""
+REMEMBERS = np.array([solver in REMEMBERING for solver in SOLVERS])
+PC, HEUN = SOLVERS.index("pc"), SOLVERS.index("heun")
+"""The same by the solvers' places in `SOLVERS`, as rows carry them."""
 MEMORY = 3
 SNR = 0.16
 """r of the corrector: the signal-to-noise ratio of Song et al. 2021."""
@@ -37,19 +40,13 @@ def evaluations(solver: Solver, levels: int) -> int:
     return {"pc": 2 * levels - 1, "heun": max(1, 2 * levels - 2)}.get(solver, levels)
 
 
-def having(solvers: frozenset[Solver], of: Ints) -> Bools:
-    """Which rows, given the places of their solvers in `SOLVERS`, have one of `solvers`."""
-    return np.array([solver in solvers for solver in SOLVERS])[of]
-
-
 def level(of: Ints, evaluation: Ints) -> Ints:
     """Number of the noise level, from 0, at which rows evaluate the network for the `evaluation`-th time, from 0.
 
     pc: twice at each but the first, to correct and to go on. heun: at the end of each step but the first, and again.
     """
-    pc, heun = (having(frozenset({solver}), of) for solver in ("pc", "heun"))
-    twice = np.where(pc, (evaluation + 1) // 2, evaluation)
-    return np.where(heun & (evaluation > 0), evaluation // 2 + 1, twice)
+    twice = np.where(of == PC, (evaluation + 1) // 2, evaluation)
+    return np.where((of == HEUN) & (evaluation > 0), evaluation // 2 + 1, twice)
 
 
 def langevin(x: Any, x0hat: Any, a: Any, s: Any, alpha: Any, z: Any) -> Any:

@@ -133,9 +133,9 @@ class Target:
         _, a, s = placed(model, rows.columns["levels"], np.maximum(rows.step - 1, 0))
         _, a_next, s_next = placed(model, rows.columns["levels"], rows.step)
         xi = noise.normals(rows.keys, np.maximum(rows.step - 1, 0), model.size, model.device()).reshape(x.shape)
-        a, s, a_next, s_next = map(model.per_row, (a, s, a_next, s_next))
-        size = model.per_row(np.where(first, 1.0, total))  # epshat of S is B times the mean of the factors' epshat
-        spread = model.per_row(np.where(first, total**-0.5, 1.0))
+        size = np.where(first, 1.0, total)  # epshat of S is B times the mean of the factors' epshat
+        spread = np.where(first, total**-0.5, 1.0)
+        a, s, a_next, s_next, size, spread = model.per_row(a, s, a_next, s_next, size, spread)
         there = step(size * x0 + (1 - size) * x / a, size * (x - a * x0) / s, a, s, a_next, s_next, 1.0, spread * xi)
         return torch.where(model.tensor(moving).reshape(-1, *[1] * (x.ndim - 1)), there, x)
 
@@ -148,7 +148,7 @@ class Target:
             labels = [torch.full_like(labels[0], self.model.null), *labels]
         n, level = len(labels), self.model.tensor(at.trained)
         outputs = self.model.network(torch.cat([x] * n), torch.cat([level] * n), torch.cat(labels)).chunk(n)
-        a, s = self.model.per_row(at.a), self.model.per_row(at.s)
+        a, s = self.model.per_row(at.a, at.s)
         return [predictions(self.model.kind, x, output, a, s)[0] for output in outputs]
 
     def _ahead(self, rows: Rows, at: Levels, x: Any, clean: list[Any]) -> Floats:

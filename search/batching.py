@@ -56,8 +56,9 @@ class Batcher(Generic[Q, R]):
     call: plain function, many questions in, as many results out; runs in `executor` (one thread for a device).
     limit: most rows (`len` of a question, at least 1) in one call. Questions are taken in order of arrival.
     lanes: calls that may run at once, as on the cores of a CPU; lanes that are free share what waits.
-    A call that raises fails only its own questions: several are then tried one by one. After a call that did not fit
-    the memory, `limit` is half of its rows and several questions are tried in halves; one alone is OutOfMemory.
+    An exception among the results fails its own question. After a call that raises its questions are tried one by one,
+    so that it fails only those at fault. After one that did not fit the memory, `limit` is half of its rows and several
+    questions are tried in halves; one alone is OutOfMemory.
     """
 
     def __init__(
@@ -118,7 +119,11 @@ class Batcher(Generic[Q, R]):
             await self._failed(batch, error)
             return
         for one, result in zip(batch, results, strict=True):
-            if not one.future.done():
+            if one.future.done():
+                continue
+            if isinstance(result, Exception):
+                one.future.set_exception(result)
+            else:
                 one.future.set_result(result)
 
     async def _failed(self, batch: list[_Waiting[Q, R]], error: Exception) -> None:

@@ -3,9 +3,10 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from inspect import iscoroutinefunction
-from itertools import pairwise, repeat
+from itertools import repeat
 from typing import Any, cast
 
 import numpy as np
@@ -15,15 +16,12 @@ from search.batching import Batcher, Filled, OutOfMemory, best_limit, contained
 from search.known import Known, worth
 from search.ports import Answer, Failed, Floats, Generator, Item, Rows, Score, Task, Verdicts, unscored
 from search.scoring import Awaited, Judge, Plain, Scored, awaited, clean, shared
+from search.stepping import fault, stepped
 from search.tools import Neighbouring, Remote, Renoising, Tools
 
 
 class Stopped(Exception):
     """The search was told to stop while it waited."""
-
-
-class NotANumber(ValueError):
-    """A network gave nan; names the step and the remedy."""
 
 
 @dataclass
@@ -58,10 +56,14 @@ class Engine:
             self.batchers[key] = Batcher(call, self.most, self.device, self.lanes)
         return self.batchers[key]
 
+    def network(self, generator: Generator) -> Batcher[Rows, Rows]:
+        """The batcher of a network's steps."""
+        return self.verb(generator, "advance", partial(stepped, generator))
+
     async def load(self, name: str, generator: Generator, item: Item) -> None:
         """Hold a model: find the best batch size of its network, once, measured on this device."""
         self.loaded.add(name)
-        advance = self.verb(generator, "advance", lambda blocks: divided(generator.advance, blocks))
+        advance = self.network(generator)
         if generator.batch_key in self.profiled:
             return
         if is_remote(generator):
@@ -104,15 +106,6 @@ def is_remote(generator: Generator) -> bool:
     return iscoroutinefunction(generator.advance)
 
 
-def divided(call: Callable[[Rows], Rows], blocks: Sequence[Rows]) -> list[Rows]:
-    """One call over the rows of many blocks, handed back block by block."""
-    joined = call(Rows.join(blocks))
-    edges = np.cumsum([0, *map(len, blocks)])
-    if len(joined) != edges[-1]:
-        raise ValueError(f"{call} returned {len(joined)} of {edges[-1]} rows")
-    return [joined[a:b] for a, b in pairwise(edges)]
-
-
 @dataclass
 class Shared(Tools):
     """The tools of one search on an engine that it shares with others."""
@@ -138,20 +131,22 @@ class Shared(Tools):
         live = np.flatnonzero(~rows.done)
         if len(live) < len(rows):
             return rows.updated(live, await self.advance(rows[live])) if len(live) else rows
-        call = self.engine.verb(self.generator, "advance", lambda blocks: divided(self.generator.advance, blocks))
-        if is_remote(self.generator):
-            moved = await self._elsewhere(call.filled, rows)
-        else:
-            moved = Rows.join(await self._asked(call, rows))
-        for name, column in moved.columns.items():
-            if column.dtype.kind == "f" and np.isnan(column).any():
-                advice = "try a wider dtype, or another seed"
-                raise NotANumber(f"step {int(moved.step.max())}: the model gave nan in its column {name!r}; {advice}")
+        moved = await self._elsewhere(rows) if self._is_remote else Rows.join(await self._asked(self._network, rows))
         spent = moved.columns.get("evaluations")
-        return replace(moved, spent=rows.spent + self.generator.price if spent is None else spent)
+        spent = rows.spent + self.generator.price if spent is None else spent
+        return Rows(moved.keys, moved.step, moved.done, spent, moved.columns)
 
-    async def _elsewhere(self, filled: Filled, rows: Rows) -> Rows:
+    @cached_property
+    def _network(self) -> Batcher[Rows, Rows]:
+        return self.engine.network(self.generator)
+
+    @cached_property
+    def _is_remote(self) -> bool:
+        return is_remote(self.generator)
+
+    async def _elsewhere(self, rows: Rows) -> Rows:
         """One step of a remote network; given up, but for what is there already, when the search is stopped."""
+        filled = self._network.filled
         filled.calls += 1
         filled.rows += len(rows)
         asking = asyncio.ensure_future(cast(Awaitable[Rows], self.generator.advance(rows)))
@@ -164,9 +159,12 @@ class Shared(Tools):
             asking.cancel()
             raise
         try:
-            return await asking
+            moved = await asking
         except asyncio.CancelledError:
             raise Stopped from None
+        if error := fault(moved):
+            raise error
+        return moved
 
     async def preview(self, rows: Rows) -> Verdicts:
         """Every judge's scores of the rows' previews."""

@@ -137,6 +137,17 @@ def test_a_call_that_answers_too_few_fails() -> None:
     assert "answered 0 of 1 questions" in str(error)
 
 
+def test_an_error_among_the_answers_fails_its_own_question_alone() -> None:
+    def call(questions: Sequence[Question]) -> list[Any]:
+        calls.append(len(questions))
+        return [KeyError("two") if 2 in question else question for question in questions]
+
+    calls: list[int] = []
+    got = asyncio.run(ask(Batcher(call, 10, Inline()), [(1,), (2,), (3,)]))
+    assert isinstance(got.pop(1), KeyError)
+    assert (got, calls) == ([(1,), (3,)], [3])
+
+
 @pytest.mark.parametrize("error", [StopIteration(), SystemExit(1), asyncio.CancelledError()])
 def test_what_no_future_carries_is_an_error_all_the_same(error: BaseException) -> None:
     """StopIteration in a future hangs its caller in Python 3.11; SystemExit would end the whole worker."""

@@ -11,12 +11,13 @@ import pytest
 from exact import log_z, model, outcome, populations, unbiased, verifier
 from pydantic import ValidationError
 
-from search.engine import Engine, NotANumber
+from search.engine import Engine
 from search.metering import Budget
 from search.methods.feynman_kac import FeynmanKac
 from search.population import NoWeight
 from search.ports import Answer, Rows, Score
 from search.scoring import Judge
+from search.stepping import NotANumber
 
 G2_MEAN, G2_LOG_Z = 1.437763, 0.530930
 TELESCOPING = ("difference", "max", "mean")
