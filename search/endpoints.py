@@ -1,15 +1,15 @@
 """Servers that the operator allows, from one TOML file: a caller can only name them, and never sees their keys.
 
-    [[endpoint]]                     # a model that runs elsewhere
-    name = "local"
-    url = "http://127.0.0.1:8001/v1"
-    model = "Qwen/Qwen3-8B"
-    key_env = "LOCAL_KEY"
+[[endpoint]]                     # a model that runs elsewhere
+name = "local"
+url = "http://127.0.0.1:8001/v1"
+model = "Qwen/Qwen3-8B"
+key_env = "LOCAL_KEY"
 
-    [[hook]]                         # a verifier that runs elsewhere
-    name = "prices"
-    url = "https://verify.example/prices"
-    secret_env = "PRICES_SECRET"
+[[hook]]                         # a verifier that runs elsewhere
+name = "prices"
+url = "https://verify.example/prices"
+secret_env = "PRICES_SECRET"
 """
 
 import os
