@@ -25,7 +25,7 @@ DRAWING = Pool(1)
 
 
 def drawn(spec: JobSpec) -> JobSpec:
-    """The same job with items in place of `items_from`. Raises Invalid, which lists the tasks where that is the fault."""
+    """The same job with items in place of `items_from`. Raises Invalid, with the valid tasks for an unknown one."""
     if (asked := spec.items_from) is None:
         return spec
     pool = DRAWING.get()

@@ -1,7 +1,7 @@
-"""Scores of reasoning-gym's own tasks, whose items `items_from` draws: many answers may be right, the task knows which.
+"""Scores of reasoning-gym's own tasks, whose items `items_from` draws: the task knows which answers are right.
 
-Some of its scorers hand the answer, or the item's metadata, to Python's `eval` or to sympy's `parse_expr`, which is one.
-Both come from strangers, so neither reaches them here: see `tamed`.
+Some of its scorers hand the answer, or the item's metadata, to Python's `eval` or to sympy's `parse_expr`, which is
+one. Both come from strangers, so neither reaches them here: see `tamed`.
 """
 
 import ast

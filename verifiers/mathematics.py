@@ -67,7 +67,8 @@ class Math(Boxed):
 def last_said(answer: str) -> str:
     """The expression that a text ends with: after its last "answer is", in its last $...$, or its last word.
 
-    Whichever begins last counts: "The answer is not 12. 12" says 12 at its end, and "The answer is $x$." says x.
+    "The answer is not 12. 12" says 12, "Thus $x$ is $3$." says 3, "The answer is Paris." says Paris; words alone say
+    nothing, so that they do not vote. Raises Unparsable.
     """
     plain = answer.strip()
     if len(plain) <= 200 and _whole(plain):
@@ -82,7 +83,11 @@ def last_said(answer: str) -> str:
         pass
     if said and said.end() >= end and _whole(said[1]):
         return said[1]
-    return last[0] if last else ""
+    if last and _whole(last[0]):
+        return last[0]
+    if said and said.end() >= end:
+        return said[1]
+    raise Unparsable("it does not end with an expression")
 
 
 def _whole(said: str) -> bool:

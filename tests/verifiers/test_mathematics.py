@@ -55,7 +55,7 @@ def test_what_only_looks_alike_is_wrong(target, said):
         ("The answer is not 12. 12", "12"), ("The answer is 12.", "12"), ("The answer is: 3 cm", "3"), ("12", "12"), ("12.0", "12"),
         ("Thus $x$ is $3$.", "3"), (r"Hence \(x^2 + x\).", "x**2 + x"), (r"no \boxed{1}, yes \boxed{2}", "2"), ("1,2", "{1, 2}"),
         ("\uff11\uff12", "12"), ("\u221212", "-12"), ("12 13", "13"), ("", None), (" \u200b ", None), ("\u202e21", None),
-        ("The answer is 12 or 13", "{12, 13}"), ("I do not know", "text:know"), ("**12**", "12"), ("`12`", "12"), ("= 12", "12"),
+        ("The answer is 12 or 13", "{12, 13}"), ("I do not know", None), ("The answer is Paris.", "text:paris"), ("**12**", "12"), ("`12`", "12"), ("= 12", "12"),
     ],
 )  # fmt: skip
 def test_what_a_text_says_last(said, canonical):
