@@ -48,9 +48,12 @@ def item(asked: ItemsFrom, entry: dict[str, Any], examples: Sequence[dict[str, A
     question = target.pop("question")
     name = f"{asked.task}-{asked.seed}-{number}"
     if asked.chat:
-        turns = [turn for one in examples for turn in (("user", one["question"]), ("assistant", one["answer"]))]
-        said = tuple(Message(role=role, content=str(words)) for role, words in [*turns, ("user", question)])
-        return Item(id=name, messages=said, target=target)
+        said: list[Message] = []
+        for one in examples:
+            said.append(Message(role="user", content=str(one["question"])))
+            said.append(Message(role="assistant", content=str(one["answer"])))
+        said.append(Message(role="user", content=str(question)))
+        return Item(id=name, messages=tuple(said), target=target)
     if examples:
         shown = "".join(f"Q: {one['question']}\nA: {one['answer']}\n\n" for one in examples)
         return Item(id=name, prompt=f"{shown}Q: {question}\nA:", target=target)

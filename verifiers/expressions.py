@@ -89,7 +89,10 @@ def _words(plain: str) -> str | None:
 
 
 def _parsed(plain: str) -> Read:
-    from math_verify import LatexExtractionConfig, parse
+    from math_verify import LatexExtractionConfig
+    from math_verify import parse as typed
+
+    parse: Any = typed  # its annotation forgets that no timeout is a choice
 
     for mark, meant in _ALIKE.items():
         plain = plain.replace(mark, meant)
@@ -119,6 +122,7 @@ def bounded(expression: Any) -> None:
     """Raise Unreadable for what could not be worked out in time: nothing interrupts arithmetic of huge integers."""
     import sympy
 
+    node: Any
     for count, node in enumerate(sympy.preorder_traversal(expression)):
         if count > NODES:
             raise Unreadable(f"the expression has more than {NODES} parts")
@@ -142,7 +146,7 @@ def _fraction(expression: Any) -> Fraction | None:
         return Fraction(Decimal(str(expression)))
     if not isinstance(expression, sympy.Expr) or expression.free_symbols or not expression.is_number:
         return None
-    value: Any = expression.replace(lambda part: isinstance(part, sympy.Float), _exact).doit()  # type: ignore[no-untyped-call]
+    value: Any = expression.replace(lambda part: isinstance(part, sympy.Float), _exact).doit()
     return Fraction(int(value.p), int(value.q)) if isinstance(value, sympy.Rational) else None
 
 

@@ -55,7 +55,7 @@ def win_rates(wins: Floats) -> Floats:
 
 
 def strengths(wins: Floats, rounds: int = 200) -> Floats:
-    """Bradley-Terry: P(i beats j) = p_i / (p_i + p_j), as the chance against one of strength 1. float64 [n], nan as above.
+    """Bradley-Terry: P(i beats j) = p_i / (p_i + p_j); the chance against strength 1, float64 [n], nan as above.
 
     By minorisation-maximisation (Hunter 2004, Annals of Statistics 32), with half a win and half a loss against
     strength 1 for everybody, so that who wins everything has a finite strength too.
@@ -89,8 +89,9 @@ def pairwise(config: Pairwise) -> Verifier:
         orders = [(i, j) for a, b in meetings for i, j in ((a, b), (b, a))]
         results = await asyncio.gather(*(met(opened, answers[0], texts[i], texts[j]) for i, j in orders))
         for (a, b), there, back in zip(meetings, results[::2], results[1::2], strict=True):
-            both = there if there == 1 - back else there + back - there - back + 0.5  # nan stays nan
-            wins[a, b], wins[b, a] = both, 1 - both
+            if not np.isnan(there + back):
+                wins[a, b] = there if there == 1 - back else 0.5
+                wins[b, a] = 1 - wins[a, b]
         rank = win_rates if config.ranking == "win_rate" else strengths
         value = dict(zip(texts, rank(wins).tolist(), strict=True))
         return [_scored(words, value, len(texts)) for words in said]
