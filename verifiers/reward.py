@@ -15,6 +15,8 @@ from search.plugins import plugin
 from search.ports import Answer, Config, Floats, Item, Score, Verifier, unscored
 from verifiers.each import Unreadable, text
 
+ROOM = 2**28  # numbers of the logits of one call, at most: a gigabyte
+_PLACE = "f3c1d6b0a94e"
 Dtype = Literal["float32", "bfloat16", "float16"]
 
 
@@ -97,12 +99,29 @@ def asked(tokenizer: Any, item: Item) -> list[int]:
 
 
 def words(tokenizer: Any, said: str) -> list[int]:
-    """Tokens of a text by itself, without those of a beginning or an end."""
-    return list(tokenizer(said, add_special_tokens=False)["input_ids"])
+    """Tokens of an answer by itself. What looks like a token of control in it, such as an end of turn, is plain text."""
+    return list(tokenizer(said, add_special_tokens=False, split_special_tokens=True)["input_ids"])
 
 
-def batched(config: Model, tokens: Any, read: Any, net: Any) -> Verifier:
-    """A verifier that reads off a network. tokens: Answer -> Tokens, or Unreadable. read: (logits, Tokens) -> Score."""
+def closed(tokenizer: Any, item: Item) -> list[int]:
+    """Tokens that end an answer: those that the chat template puts behind it; none behind a plain prompt."""
+    if not item.messages:
+        return []
+    turns = [*(turn.model_dump() for turn in item.messages), {"role": "assistant", "content": _PLACE}]
+    whole: str = tokenizer.apply_chat_template(turns, tokenize=False)
+    return list(tokenizer(whole.rpartition(_PLACE)[2], add_special_tokens=False)["input_ids"])
+
+
+def fitting(lengths: Sequence[int], outputs: int) -> int:
+    """How many of the last of these rising lengths go into one call, at least one."""
+    return max(1, min(len(lengths), ROOM // (lengths[-1] * outputs)))
+
+
+def batched(config: Model, tokens: Any, read: Any, net: Any, read_all: bool = False) -> Verifier:
+    """A verifier that reads off a network. tokens: Answer -> Tokens, or Unreadable. read: (logits, Tokens) -> Score.
+
+    read_all: the network gives a number for every token of its vocabulary.
+    """
 
     def one(answer: Answer) -> Tokens | Score:
         try:
@@ -115,17 +134,19 @@ def batched(config: Model, tokens: Any, read: Any, net: Any) -> Verifier:
             return unscored(f"question and answer have {len(found.ids)} tokens; at most {config.longest} are scored")
         return found
 
+    outputs = max(net.config.num_labels, net.config.vocab_size if read_all else 0)
+
     def verify(answers: Sequence[Answer]) -> list[Score]:
-        out = [one(answer) for answer in answers]
+        out: list[Any] = [one(answer) for answer in answers]
         waiting = [i for i, found in enumerate(out) if isinstance(found, Tokens)]
         waiting.sort(key=lambda i: len(out[i][0]))  # rows of like length share a call
-        for start in range(0, len(waiting), config.batch):
-            block = waiting[start : start + config.batch]
-            texts = [out[i] for i in block]
-            for i, logits in zip(block, forward(net, [found[0] for found in texts]), strict=True):
+        while waiting:
+            size = fitting([len(out[i][0]) for i in waiting[-config.batch :]], outputs)
+            block, waiting = waiting[-size:], waiting[:-size]
+            for i, logits in zip(block, forward(net, [out[i][0] for i in block]), strict=True):
                 score = read(logits, out[i])
                 out[i] = score if np.isfinite(score.value) else unscored(f"the network gave {score.value}")
-        return out  # type: ignore[return-value]
+        return out
 
     return verify
 
@@ -140,14 +161,8 @@ def reward_model(config: Reward) -> Verifier:
         net.config.pad_token_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
 
     def tokens(answer: Answer) -> Tokens:
-        said = text(answer.value)
-        if answer.item.messages:
-            turns = [*(turn.model_dump() for turn in answer.item.messages), {"role": "assistant", "content": said}]
-            if tokenizer.chat_template is None:
-                raise Unreadable("the model has no chat template for the item's conversation")
-            ids = list(tokenizer.apply_chat_template(turns, tokenize=True, return_dict=False))
-        else:
-            ids = asked(tokenizer, answer.item) + words(tokenizer, said)
+        said = words(tokenizer, text(answer.value))
+        ids = [*asked(tokenizer, answer.item), *said, *closed(tokenizer, answer.item)]
         return Tokens(ids, [len(ids)])
 
     def read(logits: Any, _: Tokens) -> Score:
@@ -158,7 +173,7 @@ def reward_model(config: Reward) -> Verifier:
 
 @plugin(version="1", place="device")
 def process_reward(config: Process) -> Verifier:
-    """Chances that an answer's steps are right, by a token classification model, as one value (Lightman et al. 2023)."""
+    """Chances that an answer's steps are right, by a token classification model (Lightman et al. 2023), as one value."""
     net, tokenizer = loaded("AutoModelForTokenClassification", config.path, config.dtype)
     if not -1 <= config.label < net.config.num_labels:
         raise ValueError(f"label {config.label}: the model has {net.config.num_labels} outputs, from 0 on")
@@ -202,4 +217,4 @@ def perplexity(config: Perplexity) -> Verifier:
         chances = logits[ends - 1].log_softmax(1).gather(1, next_ids[:, None])
         return Score(float(chances.mean()), None, f"{len(found.ends)} tokens")
 
-    return batched(config, tokens, read, net)
+    return batched(config, tokens, read, net, read_all=True)
