@@ -49,8 +49,9 @@ def platt(values: Floats, right: Bools, steps: int = 100) -> Map:
     """
     positive, negative = int(right.sum()), int((~right).sum())
     target = np.where(right, (positive + 1) / (positive + 2), 1 / (negative + 2))
-    centre, scale = float(values.mean()), float(values.std()) or 1.0
-    z = np.stack([(values - centre) / scale, np.ones_like(values)])
+    unit = float(np.abs(values).max()) or 1.0  # first, so that no square overflows
+    centre, scale = float((values / unit).mean()), float((values / unit).std()) or 1.0
+    z = np.stack([(values / unit - centre) / scale, np.ones_like(values)])
     w: Floats = np.array([0.0, np.log(target.mean() / (1 - target.mean()))])
 
     def loss(at: NDArray[Any]) -> float:
@@ -71,7 +72,7 @@ def platt(values: Floats, right: Bools, steps: int = 100) -> Map:
     if w[0] < 0:
         w = np.array([0.0, np.log(target.mean() / (1 - target.mean()))])
     a, b = float(w[0]), float(w[1])
-    return lambda x: float(1 / (1 + np.exp(-np.clip(a * (x - centre) / scale + b, -700, 700))))
+    return lambda x: float(1 / (1 + np.exp(-np.clip(a * (x / unit - centre) / scale + b, -700, 700))))
 
 
 def pava(y: Floats, weight: Floats) -> Floats:

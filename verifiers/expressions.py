@@ -133,7 +133,7 @@ def bounded(expression: Any) -> None:
             if exponent.is_number and not bool(abs(exponent.evalf(5)) <= POWER):
                 raise Unreadable(f"a power is larger than {POWER}")
         if isinstance(node, sympy.factorial | sympy.binomial) and any(
-            not part.is_Integer or abs(part) > POWER for part in node.args
+            not part.is_Integer or abs(int(part)) > POWER for part in cast("tuple[Any, ...]", node.args)
         ):
             raise Unreadable(f"a factorial or binomial of more than {POWER}, or of no integer")
 

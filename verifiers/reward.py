@@ -73,12 +73,13 @@ def loaded(kind: str, path: str, dtype: str) -> tuple[Any, Any]:
 def forward(net: Any, batch: Sequence[Sequence[int]]) -> list[Any]:
     """The network's logits of each row, tensors [its tokens or 1, outputs] in float32.
 
-    Padded on the right behind a mask, so that no row sees another's length. An encoder gives one row of logits.
+    Padded on the right behind a mask, so that no row sees another's length; a classifier finds a row's last token by the
+    token of padding, so it must be that. A classifier gives one row of logits.
     """
     import torch
 
     width = max(map(len, batch))
-    ids = torch.zeros((len(batch), width), dtype=torch.int64)
+    ids = torch.full((len(batch), width), net.config.pad_token_id or 0, dtype=torch.int64)
     mask = torch.zeros_like(ids)
     for i, row in enumerate(batch):
         ids[i, : len(row)] = torch.tensor(row)
@@ -99,7 +100,7 @@ def asked(tokenizer: Any, item: Item) -> list[int]:
 
 
 def words(tokenizer: Any, said: str) -> list[int]:
-    """Tokens of an answer by itself. What looks like a token of control in it, such as an end of turn, is plain text."""
+    """Tokens of an answer by itself. What looks like a token of control in it is plain text."""
     return list(tokenizer(said, add_special_tokens=False, split_special_tokens=True)["input_ids"])
 
 
@@ -137,16 +138,17 @@ def batched(config: Model, tokens: Any, read: Any, net: Any, read_all: bool = Fa
     outputs = max(net.config.num_labels, net.config.vocab_size if read_all else 0)
 
     def verify(answers: Sequence[Answer]) -> list[Score]:
-        out: list[Any] = [one(answer) for answer in answers]
-        waiting = [i for i, found in enumerate(out) if isinstance(found, Tokens)]
-        waiting.sort(key=lambda i: len(out[i][0]))  # rows of like length share a call
+        found = [one(answer) for answer in answers]
+        out = {i: score for i, score in enumerate(found) if isinstance(score, Score)}
+        texts = {i: text for i, text in enumerate(found) if isinstance(text, Tokens)}
+        waiting = sorted(texts, key=lambda i: len(texts[i].ids))  # rows of like length share a call
         while waiting:
-            size = fitting([len(out[i][0]) for i in waiting[-config.batch :]], outputs)
+            size = fitting([len(texts[i].ids) for i in waiting[-config.batch :]], outputs)
             block, waiting = waiting[-size:], waiting[:-size]
-            for i, logits in zip(block, forward(net, [out[i][0] for i in block]), strict=True):
-                score = read(logits, out[i])
+            for i, logits in zip(block, forward(net, [texts[i].ids for i in block]), strict=True):
+                score = read(logits, texts[i])
                 out[i] = score if np.isfinite(score.value) else unscored(f"the network gave {score.value}")
-        return out
+        return [out[i] for i in range(len(answers))]
 
     return verify
 
@@ -173,7 +175,7 @@ def reward_model(config: Reward) -> Verifier:
 
 @plugin(version="1", place="device")
 def process_reward(config: Process) -> Verifier:
-    """Chances that an answer's steps are right, by a token classification model (Lightman et al. 2023), as one value."""
+    """One value from the chances that an answer's steps are right, token by token (Lightman et al. 2023)."""
     net, tokenizer = loaded("AutoModelForTokenClassification", config.path, config.dtype)
     if not -1 <= config.label < net.config.num_labels:
         raise ValueError(f"label {config.label}: the model has {net.config.num_labels} outputs, from 0 on")
