@@ -31,7 +31,7 @@ SKEW = 300  # seconds by which a reply's clock may differ
 
 
 def named(name: str) -> str:
-    """The name of a hook. Raises Unknown, a ValueError that lists the valid ones, or Unconfigured."""
+    """The name of a hook. Raises Unknown, a ValueError that lists the valid ones, or Unreadable."""
     return endpoints.hook(name).name
 
 

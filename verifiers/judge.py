@@ -8,10 +8,10 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import httpx
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from search import endpoints
 from search.plugins import plugin
@@ -24,7 +24,7 @@ R = TypeVar("R", bound=Frozen)
 
 
 def named(name: str) -> str:
-    """The name of an endpoint. Raises Unknown, a ValueError that lists the valid ones, or Unconfigured."""
+    """The name of an endpoint. Raises Unknown, a ValueError that lists the valid ones, or Unreadable."""
     return endpoints.endpoint(name).name
 
 
@@ -40,6 +40,19 @@ class Asked(Config):
     )
     reference: bool = Field(False, description="Show the judge the item's target as a reference answer.")
     max_tokens: int = Field(1024, ge=16, le=32_768, description="Tokens of the judge's reply, at most.")
+
+    @model_validator(mode="after")
+    def _asks(self) -> Self:
+        server = endpoints.endpoint(self.endpoint)
+        if not (self.model or server.model):
+            raise ValueError(f"the endpoint {self.endpoint!r} has no model of its own; give `model`")
+        if not server.chat:
+            raise ValueError(f"the endpoint {self.endpoint!r} serves no /chat/completions, which a judge needs")
+        return self
+
+    def check(self, item: Item) -> None:
+        if self.reference:
+            text(item.target)
 
 
 class Judged(Asked):
@@ -92,12 +105,14 @@ def request(config: Asked, shape: type[Frozen], task: str, parts: Mapping[str, s
     )
     messages = [{"role": "system", "content": rules}, {"role": "user", "content": fenced(parts)}]
     bound = {"name": "judgement", "strict": True, "schema": {**schema, "additionalProperties": False}}
+    server = endpoints.endpoint(config.endpoint)
     body = {
-        "model": config.model or endpoints.endpoint(config.endpoint).model,
+        "model": config.model or server.model,
         "messages": messages,
         "temperature": 0,
-        "max_tokens": config.max_tokens,
+        server.limit_field: config.max_tokens,
         "response_format": {"type": "json_schema", "json_schema": bound},
+        **server.body,
     }
     return json.dumps(body).encode()
 

@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 from servers import SECRET, Servers
 
-from search.endpoints import Hook, Unconfigured, hook
+from search.endpoints import Hook, Unreadable, hook
 from search.ports import Answer, Item, Score
 from verifiers.conformance import examine
 from verifiers.hook import LARGEST, Http, http, packed, signature
@@ -72,25 +72,35 @@ def test_what_cannot_be_sent_is_unscored_alone():
 def test_only_hooks_of_the_operator(monkeypatch, tmp_path):
     with pytest.raises(ValidationError, match="unknown hook 'mine'; valid: letters, stranger"):
         Http(hook="mine")
-    for text, said in (
-        ('[[hook]]\nname = "a"\nurl = "ftp://x"', "expected http"),
-        ('[[hook]]\nname = "a"', "url"),
-        ('[[hook]]\nname = "a"\nurl = "http://x"\nwhat = 1', "what"),
-        ("[[hook", "TOMLDecodeError"),
-        ('[[hook]]\nname = "a"\nurl = "http://x"\n' * 2, "the same name"),
+    for number, (text, said) in enumerate(
+        (
+            ('[[hook]]\nname = "a"\nurl = "ftp://x"\nsecret = "s"', "url: .*starts with http"),
+            ('[[hook]]\nname = "a"\nurl = "http://u:p@x"\nsecret = "s"', "holds no password"),
+            ('[[hook]]\nname = "a"\nsecret = "s"', "hook 1 of .*: url: Field required"),
+            ('[[hook]]\nname = "a"\nurl = "http://x"\nsecrets = "PLANTED"', "unknown field; valid: concurrency"),
+            ('[[hook]]\nname = "a"\nurl = "http://x"', "`secret` or `secret_env`"),
+            ("[[hook\nPLANTED", "is not TOML"),
+            ('[hook]\nname = "a"', r"write \[\[hook\]\]"),
+            ('[[webhook]]\nname = "a"', "holds 'webhook'"),
+            ('[[hook]]\nname = "a"\nurl = "http://x"\nsecret = "s"\n' * 2, "are called 'a'"),
+        )
     ):
-        (tmp_path / "e.toml").write_text(text)
-        monkeypatch.setenv("WINNOW_ENDPOINTS", str(tmp_path / "e.toml"))
-        with pytest.raises(Unconfigured, match=said):
+        (tmp_path / f"{number}.toml").write_text(text)
+        monkeypatch.setenv("WINNOW_ENDPOINTS", str(tmp_path / f"{number}.toml"))
+        with pytest.raises(Unreadable, match=said) as caught:
             hook("a")
+        assert "PLANTED" not in str(caught.value)
     monkeypatch.setenv("WINNOW_ENDPOINTS", str(tmp_path / "none.toml"))
-    with pytest.raises(Unconfigured, match="there is no file"):
+    with pytest.raises(Unreadable, match="cannot be read: No such file"):
         hook("a")
     monkeypatch.delenv("WINNOW_ENDPOINTS")
     with pytest.raises(ValueError, match="none; the operator names them"):
         hook("a")
-    with pytest.raises(ValueError, match="at least 16 characters"):
-        Hook.model_validate({"name": "a", "url": "http://x", "secret": "short"}).key()
+    short = Hook.model_validate({"name": "a", "url": "http://x", "secret": "short"})
+    with pytest.raises(Unreadable, match="fewer than 16 characters"):
+        short.key()
+    with pytest.raises(Unreadable, match="UNSET_SECRET is not set"):
+        Hook.model_validate({"name": "a", "url": "http://x", "secret_env": "UNSET_SECRET"}).key()
 
 
 def test_blocks():

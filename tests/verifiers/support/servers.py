@@ -148,6 +148,7 @@ timeout = 10.0
 [[endpoint]]
 name = "nobody"
 url = "http://127.0.0.1:9/v1"
+model = "none"
 timeout = 1.0
 deadline = 0.6
 
