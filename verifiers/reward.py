@@ -73,8 +73,8 @@ def loaded(kind: str, path: str, dtype: str) -> tuple[Any, Any]:
 def forward(net: Any, batch: Sequence[Sequence[int]]) -> list[Any]:
     """The network's logits of each row, tensors [its tokens or 1, outputs] in float32.
 
-    Padded on the right behind a mask, so that no row sees another's length; a classifier finds a row's last token by the
-    token of padding, so it must be that. A classifier gives one row of logits.
+    Padded on the right behind a mask, so that no row sees another's length; a classifier finds a row's last
+    token by that of padding. A classifier gives one row of logits.
     """
     import torch
 
