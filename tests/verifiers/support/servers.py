@@ -54,12 +54,12 @@ def marks(parts: dict[str, str], properties: dict[str, Any]) -> str:
 
 def scored(answers: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The hook's scores: length of the text."""
-    known = [isinstance(one["value"], str) for one in answers]
+    said = [str(one["value"]) if isinstance(one["value"], str | int | float) else None for one in answers]
     return [
-        {"value": float(len(one["value"])), "passed": len(one["value"]) > 2, "canonical": one["value"][:9] or None}
-        if text
-        else {"value": None, "reason": "no text"}
-        for one, text in zip(answers, known, strict=True)
+        {"value": None, "reason": "no text"}
+        if text is None
+        else {"value": float(len(text)), "passed": len(text) > 2, "canonical": text[:9] or None}
+        for text in said
     ]
 
 
