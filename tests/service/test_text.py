@@ -64,7 +64,7 @@ def test_judges_elsewhere_and_in_parts(client: Client):
     found = list(client.candidates(view.id))
     for one in found:
         (score,) = one.scores
-        grades = {grade.label: grade for grade in one.grades}
+        grades = {grade.name: grade for grade in one.grades}
         assert 0 <= score.value <= 1
         decided = "stage 0, toy/linear" if float(one.answer) < 0 else "stage 1, judge"
         assert grades["cascade"].reason.startswith(f"decided by {decided}")
