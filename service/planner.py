@@ -92,15 +92,19 @@ def divided(prepared: Prepared, size: int) -> list[dict[str, Any]]:
     """Verifiers that compare an item's answers with each other in a search that never judges all of them at once."""
     plan = prepared.plan
     most = min(size, BLOCK)
-    whole = plan.piece is None and plan.rule != "first_pass" and plan.samples <= most
+    steered = plan.piece is None and plan.rule != "first_pass"  # a grader sees all that was found, whatever the search
+
+    def whole(role: str) -> bool:
+        return plan.samples <= most and (role == "grader" or steered)
+
     return [
         {
             "loc": [f"{judge.role}s"],
             "msg": f"{judge.label!r} compares an item's answers with each other and must see all of them at once; "
-            f"valid here: best_of_n of at most {most} samples that does not stop early",
+            f"valid here: at most {most} samples of an item, and for a verifier best_of_n that does not stop early",
         }
         for judge in prepared.judges
-        if is_together(judge.choice) and not whole
+        if is_together(judge.choice) and not whole(judge.role)
     ]
 
 

@@ -9,10 +9,10 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "verifiers" / "support"))
 
-from helping import GAUSS, job, service  # noqa: E402
-from servers import KEY, SECRET, started  # noqa: E402
+from helping import GAUSS, job, service
+from servers import KEY, SECRET, started
 
-from service.client import Client, Refused  # noqa: E402
+from service.client import Client, Refused
 
 LCM = {"task": "lcm", "count": 3, "seed": 0, "shots": 2}
 

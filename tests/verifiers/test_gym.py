@@ -26,8 +26,8 @@ def score(value, one: Item, **config) -> Score:
     return reasoning_gym(ReasoningGym(**config))([Answer(value, one)])[0]
 
 
-TASKS = ["lcm", "gcd", "letter_counting", "count_bits", "countdown", "puzzle24", "simple_integration", "bitwise_arithmetic",
-         "polynomial_multiplication", "number_sorting", "spiral_matrix", "n_queens", "string_insertion"]  # fmt: skip
+TASKS = ["lcm", "gcd", "letter_counting", "count_bits", "countdown", "puzzle24", "simple_integration",
+         "bitwise_arithmetic", "polynomial_multiplication", "number_sorting", "spiral_matrix", "n_queens", "string_insertion"]  # fmt: skip
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -48,7 +48,8 @@ def test_where_the_answer_stands():
 
 
 @pytest.mark.parametrize(
-    "value", ["1 2", "12.0", "１２", "", "\u202e21", "12\u200b", "The answer is not 12. 12", r"\boxed{1}\boxed{12}"]
+    "value",
+    ["1 2", "12.0", "\uff11\uff12", "", "\u202e21", "12\u200b", "The answer is not 12. 12", r"\boxed{1}\boxed{12}"],
 )
 def test_formatting_does_not_fool_it(value):
     """Only the answer itself passes, or the last \\boxed{} that holds it."""
@@ -60,7 +61,7 @@ def test_formatting_does_not_fool_it(value):
 def test_no_answer_and_no_item_is_run(tmp_path):
     mark = tmp_path / "mark"
     attack = f"__import__('pathlib').Path('{mark}').touch()"
-    for task in TASKS + ["binary_matrix", "intermediate_integration"]:
+    for task in [*TASKS, "binary_matrix", "intermediate_integration"]:
         (one,) = items(task, 1)
         score(attack, one)
         score(f"[{attack}]", one)

@@ -12,7 +12,6 @@ from servers import SECRET, Servers
 
 from search.endpoints import Hook, Unreadable, hook
 from search.ports import Answer, Item, Score
-from verifiers.conformance import examine
 from verifiers.hook import LARGEST, Http, http, packed, signature
 
 pytestmark = pytest.mark.usefixtures("servers")
@@ -21,10 +20,6 @@ pytestmark = pytest.mark.usefixtures("servers")
 def scores(*values, name: str = "letters", **settings) -> list[Score]:
     verifier = http(Http(hook=name, settings=settings))
     return asyncio.run(verifier([Answer(value, Item(id="i", prompt="?", target="t")) for value in values]))
-
-
-def test_the_exam():
-    examine(http(Http(hook="letters")), [Answer(value, Item(id="i")) for value in ("a", "abc", 7)])
 
 
 def test_scores_of_many_in_few_requests(servers: Servers):

@@ -9,7 +9,6 @@ from pydantic import ValidationError
 from servers import KEY, Servers
 
 from search.ports import Answer, Item, Message
-from verifiers.conformance import examine
 from verifiers.each import Unreadable
 from verifiers.judge import Judged, Marked, fenced, judge, read
 from verifiers.tournament import Pairwise, pairs, pairwise, strengths, win_rates
@@ -24,10 +23,6 @@ def scores(verifier, *values, item: Item = ITEM):
 
 def one(value, item: Item = ITEM, **config):
     return scores(judge(Judged(endpoint="judge", **config)), value, item=item)[0]
-
-
-def test_the_exam():
-    examine(judge(Judged(endpoint="judge")), [Answer(value, ITEM) for value in ("a", "abc", "a" * 20, 7)])
 
 
 def test_marks_and_verdicts():
@@ -138,11 +133,6 @@ def test_what_is_no_completion():
 
 
 # pairwise
-
-
-def test_the_exam_of_the_tournament():
-    verifier = pairwise(Pairwise(endpoint="judge"))
-    examine(verifier, [Answer(value, ITEM) for value in ("a", "abc", "abcde", 7)], together=True)
 
 
 def test_a_clear_order_is_found():

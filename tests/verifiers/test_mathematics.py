@@ -21,13 +21,15 @@ def score(verifier, value, target) -> Score:
 
 
 EQUAL = [
-    ("1/2", r"\boxed{0.5}"), ("0.5", r"so \boxed{\frac12}"), (r"\frac{1}{2}", r"\boxed{.5}"), ("0.5", r"\boxed{50\%}"),
-    (r"2\sqrt{2}", r"\boxed{\sqrt{8}}"), ("x^2+x", r"\boxed{x(x+1)}"), (r"\frac{\pi}{4}", r"\boxed{\pi/4}"),
-    (r"\{1,2\}", r"\boxed{2, 1}"), ("(1,2)", r"\boxed{(1,2)}"), ("x>5", r"\boxed{5<x}"), ("5", r"\boxed{x=5}"),
-    ("[0,1)", r"\boxed{[0, 1)}"), (r"\begin{pmatrix}1\\2\end{pmatrix}", r"\boxed{\begin{pmatrix}1\\2\end{pmatrix}}"),
-    ("Paris", r"\boxed{\text{Paris}}"), ("Paris", r"\boxed{paris}"), ("3", r"\boxed{3\text{ cm}}"), ("1/3", r"\boxed{0.333333}"),
-    ("12", r"\boxed{1{,}2}\boxed{12}"), ("1234", r"\boxed{1,234}"), (r"\boxed{7}", r"\boxed{7}"), (7, r"\boxed{7}"), (0.5, r"\boxed{1/2}"),
-    ("3/2", r"\boxed{1\frac12}"), ("3/2", r"\boxed{1 1/2}"), (r"\sin x", r"\boxed{\sin(x)}"), ("12", "\\boxed{\uff11\uff12}"),
+    ("1/2", r"\boxed{0.5}"), ("0.5", r"so \boxed{\frac12}"), (r"\frac{1}{2}", r"\boxed{.5}"),
+    ("0.5", r"\boxed{50\%}"), (r"2\sqrt{2}", r"\boxed{\sqrt{8}}"), ("x^2+x", r"\boxed{x(x+1)}"),
+    (r"\frac{\pi}{4}", r"\boxed{\pi/4}"), (r"\{1,2\}", r"\boxed{2, 1}"), ("(1,2)", r"\boxed{(1,2)}"),
+    ("x>5", r"\boxed{5<x}"), ("5", r"\boxed{x=5}"), ("[0,1)", r"\boxed{[0, 1)}"),
+    (r"\begin{pmatrix}1\\2\end{pmatrix}", r"\boxed{\begin{pmatrix}1\\2\end{pmatrix}}"),
+    ("Paris", r"\boxed{\text{Paris}}"), ("Paris", r"\boxed{paris}"), ("3", r"\boxed{3\text{ cm}}"),
+    ("1/3", r"\boxed{0.333333}"), ("12", r"\boxed{1{,}2}\boxed{12}"), ("1234", r"\boxed{1,234}"),
+    (r"\boxed{7}", r"\boxed{7}"), (7, r"\boxed{7}"), (0.5, r"\boxed{1/2}"), ("3/2", r"\boxed{1\frac12}"),
+    ("3/2", r"\boxed{1 1/2}"), (r"\sin x", r"\boxed{\sin(x)}"), ("12", "\\boxed{\uff11\uff12}"),
     ("-12", "\\boxed{\u221212}"), ("12", "\\boxed{1\u200b2}"), ("12", r"\boxed{**12**}"),
 ]  # fmt: skip
 UNLIKE = [
@@ -52,10 +54,12 @@ def test_what_only_looks_alike_is_wrong(target, said):
 @pytest.mark.parametrize(
     ("said", "canonical"),
     [
-        ("The answer is not 12. 12", "12"), ("The answer is 12.", "12"), ("The answer is: 3 cm", "3"), ("12", "12"), ("12.0", "12"),
-        ("Thus $x$ is $3$.", "3"), (r"Hence \(x^2 + x\).", "x**2 + x"), (r"no \boxed{1}, yes \boxed{2}", "2"), ("1,2", "{1, 2}"),
-        ("\uff11\uff12", "12"), ("\u221212", "-12"), ("12 13", "13"), ("", None), (" \u200b ", None), ("\u202e21", None),
-        ("The answer is 12 or 13", "{12, 13}"), ("I do not know", None), ("The answer is Paris.", "text:paris"), ("**12**", "12"), ("`12`", "12"), ("= 12", "12"),
+        ("The answer is not 12. 12", "12"), ("The answer is 12.", "12"), ("The answer is: 3 cm", "3"), ("12", "12"),
+        ("12.0", "12"), ("Thus $x$ is $3$.", "3"), (r"Hence \(x^2 + x\).", "x**2 + x"),
+        (r"no \boxed{1}, yes \boxed{2}", "2"), ("1,2", "{1, 2}"), ("\uff11\uff12", "12"), ("\u221212", "-12"),
+        ("12 13", "13"), ("", None), (" \u200b ", None), ("\u202e21", None), ("The answer is 12 or 13", "{12, 13}"),
+        ("I do not know", None), ("The answer is Paris.", "text:paris"), ("**12**", "12"), ("`12`", "12"),
+        ("= 12", "12"),
     ],
 )  # fmt: skip
 def test_what_a_text_says_last(said, canonical):

@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
-CHAT = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}</s>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
+CHAT = (
+    "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}</s>{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
 
 
 def saved(folder: Path) -> dict[str, str]:
@@ -33,8 +36,10 @@ def saved(folder: Path) -> dict[str, str]:
     )  # fmt: skip
     out: dict[str, str] = {}
     kinds = {
-        "classifier": LlamaForSequenceClassification, "steps": LlamaForTokenClassification, "language": LlamaForCausalLM,
-    }  # fmt: skip
+        "classifier": LlamaForSequenceClassification,
+        "steps": LlamaForTokenClassification,
+        "language": LlamaForCausalLM,
+    }
     for name, kind in kinds.items():
         torch.manual_seed(0)
         net = kind(config)
