@@ -15,7 +15,7 @@ from search import keys
 from search.batching import Batcher, Filled, OutOfMemory, best_limit, contained
 from search.known import Known, worth
 from search.ports import Answer, Failed, Floats, Generator, Item, Rows, Score, Task, Verdicts, unscored
-from search.scoring import Awaited, Judge, Plain, Scored, awaited, clean, shared
+from search.scoring import Awaited, Combine, Judge, Plain, Scored, awaited, clean, shared
 from search.stepping import fault, stepped
 from search.tools import Neighbouring, Remote, Renoising, Tools
 
@@ -81,7 +81,7 @@ class Engine:
 
     async def judge(self, judge: Judge, answers: Sequence[Answer]) -> Scored:
         """One judge's scores of some answers of one item; an answer that it has scored before is not asked again."""
-        if not answers or not worth(answers):
+        if not answers or judge.together or not worth(answers):
             return await self._ask(judge, answers)
         looked, seconds, scores = self.known.look(judge.key, answers), 0.0, dict[Hashable, Score]()
         if looked.missing:
@@ -92,6 +92,8 @@ class Engine:
         return Scored([scores[name] for name in looked.names], seconds)
 
     async def _ask(self, judge: Judge, answers: Sequence[Answer]) -> Scored:
+        if judge.combine is not None:
+            return await self._combined(judge, judge.combine, answers)
         if iscoroutinefunction(judge.verifier) or iscoroutinefunction(type(judge.verifier).__call__):
             return await awaited(cast(Awaited, judge.verifier), answers)
         if judge.key not in self.batchers:
@@ -99,6 +101,18 @@ class Engine:
             where = (self.device, self.lanes) if judge.place == "device" else (self.threads, 1)
             self.batchers[judge.key] = Batcher(lambda questions: shared(call, questions), self.most, *where)
         return await self.batchers[judge.key](answers)
+
+    async def _combined(self, judge: Judge, combine: Combine, answers: Sequence[Answer]) -> Scored:
+        """Scores made out of those of a judge's parts; the seconds are theirs."""
+        seconds: list[float] = []
+
+        async def part(index: int, some: Sequence[Answer]) -> Sequence[Score]:
+            found = await self.judge(judge.parts[index], some)
+            seconds.append(found.seconds)
+            return judge.parts[index].ruled(found.scores)
+
+        found = await awaited(lambda some: combine(some, part), answers)
+        return Scored(found.scores, sum(seconds))
 
 
 def is_remote(generator: Generator) -> bool:

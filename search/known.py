@@ -77,4 +77,4 @@ class Known:
 
 
 def _place(judge: Hashable, item: Item) -> Hashable:
-    return judge, item.id, item.prompt, repr(item.target)
+    return judge, item.id, item.prompt, item.messages, repr(item.target)

@@ -29,21 +29,30 @@ class Unknown(ValueError):
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of a plug-in without calling it. `offers` and `needs` are capabilities that must meet."""
+    """What is known of a plug-in without calling it. `offers` and `needs` are capabilities that must meet.
+
+    together: a verifier whose scores depend on the other answers of the call, such as a tournament.
+    """
 
     version: str = "1"
     offers: frozenset[str] = frozenset()
     needs: frozenset[str] = frozenset()
     place: Place = "thread"
+    together: bool = False
 
 
 def plugin(
-    version: str, *, offers: tuple[str, ...] = (), needs: tuple[str, ...] = (), place: Place = "thread"
+    version: str,
+    *,
+    offers: tuple[str, ...] = (),
+    needs: tuple[str, ...] = (),
+    place: Place = "thread",
+    together: bool = False,
 ) -> Callable[[F], F]:
     """Decorate a factory with its facts. Change `version` whenever the same input may give another result."""
 
     def mark(factory: F) -> F:
-        factory.facts = Facts(version, frozenset(offers), frozenset(needs), place)  # type: ignore[attr-defined]
+        factory.facts = Facts(version, frozenset(offers), frozenset(needs), place, together)  # type: ignore[attr-defined]
         return factory
 
     return mark

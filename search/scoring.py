@@ -15,6 +15,9 @@ from search.ports import Answer, Score, Values, Verifier, unscored
 
 Plain = Callable[[Sequence[Answer]], Sequence[Score]]
 Awaited = Callable[[Sequence[Answer]], Awaitable[Sequence[Score]]]
+Ask = Callable[[int, Sequence[Answer]], Awaitable[Sequence[Score]]]
+"""Has the i-th part of a composite verifier score some answers."""
+Combine = Callable[[Sequence[Answer], Ask], Awaitable[Sequence[Score]]]
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,8 @@ class Judge:
     """A verifier as the engine holds it. key: verifiers with equal keys share calls. place: where a plain one runs.
 
     threshold: when given, an answer passes if its value is at least this, whatever the verifier says.
+    together: the scores depend on the other answers, so nothing is remembered. combine: in place of the verifier, what
+    makes scores out of those of the `parts`, each of which runs in its own place.
     """
 
     label: str
@@ -29,6 +34,9 @@ class Judge:
     verifier: Verifier
     place: Place = "thread"
     threshold: float | None = None
+    together: bool = False
+    parts: Sequence["Judge"] = ()
+    combine: Combine | None = None
 
     def ruled(self, scores: Sequence[Score]) -> Sequence[Score]:
         """Scores under the judge's own threshold."""

@@ -16,6 +16,7 @@ from search.ports import Generator, Verifier
 from search.scoring import Judge
 from service.checks import (
     Choice,
+    is_together,
     listed,
     needs,
     reason,
@@ -33,6 +34,7 @@ from service.spec import JobSpec
 from service.views import PluginView
 from verifiers.builtin import VERIFIERS
 from verifiers.features import FEATURES, Space
+from verifiers.parts import Composite
 
 REGISTRIES: dict[str, Registry] = {
     "models": GENERATORS,
@@ -227,9 +229,17 @@ def space(name: str) -> Space:
 
 def judge(choice: JudgeChoice) -> Judge:
     """The judge of a choice, its threshold applied."""
-    key, place = choice.choice.key, choice.choice.plugin.facts.place
+    return _judge(choice.label, choice.choice, choice.threshold)
+
+
+def _judge(label: str, choice: Choice, threshold: float | None) -> Judge:
+    """A judge with its parts, each in its own place."""
+    key, place, together = choice.key, choice.plugin.facts.place, is_together(choice)
     verifier: Verifier = elsewhere(*key) if place == "process" else _made(("verifiers", *key))
-    return Judge(choice.label, key, verifier, place, choice.threshold)
+    if not isinstance(verifier, Composite):
+        return Judge(label, key, verifier, place, threshold, together)
+    parts = [_judge(part.name, Choice(*part.found), part.threshold) for part in verifier.parts]
+    return Judge(label, key, verifier, place, threshold, together, parts, verifier.combine)
 
 
 class Shadowed(RuntimeError):

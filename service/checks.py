@@ -12,6 +12,7 @@ from search.scoring import reason_of
 from search.tools import Weighted
 from service.spec import JobSpec
 from verifiers.features import FEATURES
+from verifiers.parts import Composed
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,12 @@ def unplaced(method: Choice) -> list[dict[str, Any]]:
     except Exception as error:
         return [{"loc": loc, "msg": f"{name!r} cannot be loaded: {reason(error)}"}]
     return []
+
+
+def is_together(judge: Choice) -> bool:
+    """Whether a verifier's scores, or those of one of its parts, depend on the other answers of the call."""
+    parts = judge.config.parts if isinstance(judge.config, Composed) else ()
+    return judge.plugin.facts.together or any(is_together(Choice(*part.found)) for part in parts)
 
 
 def unusable(spec: JobSpec, configs: Sequence[Config]) -> list[dict[str, Any]]:

@@ -75,6 +75,7 @@ def alike(specs: Sequence[dict[str, Any]], judge: str | None, own: bool) -> None
     from service.cli_input import stop
     from service.comparable import Different, comparable
     from service.curve import Judgeless
+    from service.drawing import drawn
     from service.spec import JobSpec
 
     try:
@@ -84,7 +85,7 @@ def alike(specs: Sequence[dict[str, Any]], judge: str | None, own: bool) -> None
     try:
         comparable(jobs, judge)
         for job in jobs.values() if own else ():
-            prepare(job)
+            prepare(drawn(job))
     except (Different, Judgeless, Invalid) as error:
         stop(error)
 

@@ -5,7 +5,9 @@ from typing import Any
 
 from search.configs import MethodConfig
 from search.metering import Budget
+from search.methods.best_of_n import BLOCK
 from service.catalog import Invalid, Prepared
+from service.checks import is_together
 from service.spec import Span
 
 SHARD_EVALUATIONS = 2_000
@@ -73,6 +75,8 @@ def shards(prepared: Prepared) -> list[list[Span]]:
     if pieces > MOST_SPANS:
         message = f"{items} items of {n} samples make {pieces} pieces of work; a job has at most {MOST_SPANS}"
         raise Invalid([{"loc": ["search"], "msg": f"{message}. Ask for fewer samples, or submit several jobs"}])
+    if broken := divided(prepared, span_size(prepared.plan, largest)):
+        raise Invalid(broken)
     packed: list[list[Span]] = []
     room = 0.0
     for span in spans(prepared, largest):
@@ -82,6 +86,26 @@ def shards(prepared: Prepared) -> list[list[Span]]:
         packed[-1].append(span)
         room -= span.count * each
     return packed
+
+
+def divided(prepared: Prepared, size: int) -> list[dict[str, Any]]:
+    """Verifiers that compare an item's answers with each other in a search that never judges all of them at once."""
+    plan = prepared.plan
+    most = min(size, BLOCK)
+    steered = plan.piece is None and plan.rule != "first_pass"  # a grader sees all that was found, whatever the search
+
+    def whole(role: str) -> bool:
+        return plan.samples <= most and (role == "grader" or steered)
+
+    return [
+        {
+            "loc": [f"{judge.role}s"],
+            "msg": f"{judge.label!r} compares an item's answers with each other and must see all of them at once; "
+            f"valid here: at most {most} samples of an item, and for a verifier best_of_n that does not stop early",
+        }
+        for judge in prepared.judges
+        if is_together(judge.choice) and not whole(judge.role)
+    ]
 
 
 def stop_reason(reasons: dict[str | None, int]) -> str | None:

@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationInfo, field_validator
 
 from search.metering import Budget
 from search.ports import Frozen, Item, Many
@@ -50,11 +50,23 @@ ModelField = Annotated[Named, BeforeValidator(_named, json_schema_input_type=str
 JudgeField = Annotated[JudgeRef, BeforeValidator(_named, json_schema_input_type=str | JudgeRef)]
 
 
+class ItemsFrom(Frozen):
+    """Items of a reasoning-gym task, drawn when the job is submitted."""
+
+    task: str = Field(max_length=200, description="Name of the task, such as lcm.")
+    count: int = Field(30, ge=1, le=2000, description="Items to draw.")
+    seed: int = Field(0, ge=0, lt=2**31, description="The same seed draws the same items.")
+    shots: int = Field(0, ge=0, le=16, description="Solved examples in front of each question.")
+    chat: bool = Field(False, description="Questions and examples as turns of a conversation, not as one prompt.")
+    config: dict[str, JsonValue] = Field(default_factory=dict, description="The task's own settings.")
+
+
 class JobSpec(Frozen):
     """One generation job: answers for each item, searched by `verifiers`, reported by `graders`, within `budget`."""
 
     model: ModelField = Field(description="A model's name, or an object of `name` and the model's own fields.")
-    items: Many[Item] = Field(min_length=1, max_length=10_000)
+    items_from: ItemsFrom | None = Field(None, description="In place of `items`: a task to draw them from.")
+    items: Many[Item] = Field((), max_length=10_000, validate_default=True, description="1 to 10,000; or `items_from`.")
     search: Search = Field(default_factory=lambda: Search.model_validate({}))
     verifiers: Many[JudgeField] = Field(min_length=1, max_length=16, description="They steer the search.")
     graders: Many[JudgeField] = Field((), max_length=16, description="The search never sees them; they only report.")
@@ -71,8 +83,10 @@ class JobSpec(Frozen):
 
     @field_validator("items")
     @classmethod
-    def _ids(cls, items: tuple[Item, ...]) -> tuple[Item, ...]:
+    def _ids(cls, items: tuple[Item, ...], info: ValidationInfo) -> tuple[Item, ...]:
         """Position as id where none was given; ids must differ."""
+        if bool(items) == bool(info.data.get("items_from")):
+            raise ValueError("a job has at least one item, or `items_from` in their place, and not both")
         named = tuple(item if item.id else item.model_copy(update={"id": str(i)}) for i, item in enumerate(items))
         twice = [name for name, times in Counter(item.id for item in named).items() if times > 1]
         if twice:

@@ -49,12 +49,13 @@ def hostile() -> dict[str, Any]:
     }  # fmt: skip
 
 
-def examine(verifier: Verifier, answers: Sequence[Answer]) -> None:
+def examine(verifier: Verifier, answers: Sequence[Answer], together: bool = False) -> None:
     """Raise Failed when the verifier breaks the contract on these answers, which are its usual ones.
 
     It must give one well-formed Score per answer; be deterministic; judge an answer the same whatever its place and its
     company (values within 1e-5); take no answers; survive hostile ones; and leave what it is given unchanged. Plain and
     async verifiers alike; not to be called from a running event loop. Raises ValueError for no answers.
+    together: its scores may depend on the company, as a tournament's do; all else is asked of it too.
     """
     if not answers:
         raise ValueError("the exam needs at least one answer, one that the verifier usually sees")
@@ -64,8 +65,9 @@ def examine(verifier: Verifier, answers: Sequence[Answer]) -> None:
     demand(same_things(answers, before), "the verifier changed the answers that it was given")
     demand(all(map(alike, judged(verifier, answers), scores)), "the same answers got other scores the second time")
     demand(not judged(verifier, []), "no answers must give no scores")
-    check_company(verifier, answers, scores)
-    check_hostile(verifier, answers, scores)
+    if not together:
+        check_company(verifier, answers, scores)
+    check_hostile(verifier, answers, scores, together)
 
 
 def check_company(verifier: Verifier, answers: list[Answer], scores: list[Score]) -> None:
@@ -79,7 +81,7 @@ def check_company(verifier: Verifier, answers: list[Answer], scores: list[Score]
         demand(alike(score, scores[i]), f"answer {i} got {scores[i]} in company, but {score} alone")
 
 
-def check_hostile(verifier: Verifier, answers: list[Answer], scores: list[Score]) -> None:
+def check_hostile(verifier: Verifier, answers: list[Answer], scores: list[Score], together: bool = False) -> None:
     """Hostile answers get a Score each, and leave the scores of the others alone."""
     for name, value in hostile().items():
         try:
@@ -88,7 +90,8 @@ def check_hostile(verifier: Verifier, answers: list[Answer], scores: list[Score]
             raise Failed(f"on a hostile answer, {name}: {error}") from error
     mixed = [Answer(value, answers[0].item) for value in hostile().values()] + answers
     for i, score in enumerate(judged(verifier, mixed)[-len(answers) :]):
-        demand(alike(score, scores[i]), f"answer {i} got {scores[i]}, but {score} beside hostile answers")
+        fine = together or alike(score, scores[i])
+        demand(fine, f"answer {i} got {scores[i]}, but {score} beside hostile answers")
     strange = judged(verifier, [Answer(answers[0].value, Item(id="strange", prompt="", target=None))])
     demand(len(strange) == 1, "an item without prompt and target must still get a score")
 

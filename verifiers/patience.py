@@ -1,5 +1,6 @@
 """A limit on the processor time of one judgement: what else would stop a hostile pattern?"""
 
+import multiprocessing
 import signal
 import threading
 from collections.abc import Generator
@@ -16,6 +17,9 @@ def patience(seconds: float = 1.0) -> Generator[None]:
     A signal does it, which `re` looks for as it backtracks. Signals reach only the main thread, where the tasks of a
     pool process run; that is why verifiers that use this are marked `place="process"`. In any other thread, and on
     systems without SIGVTALRM, there is no limit.
+
+    Code that hears no signal, such as arithmetic of huge integers, ends with its pool process after twice that time:
+    a second timer keeps its default, which is to kill. The answer is then unscored, and no other.
     """
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGVTALRM"):
         yield
@@ -26,8 +30,11 @@ def patience(seconds: float = 1.0) -> Generator[None]:
 
     before = signal.signal(signal.SIGVTALRM, stop)
     signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+    if multiprocessing.parent_process() is not None:
+        signal.setitimer(signal.ITIMER_PROF, 2 * seconds + 1)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.signal(signal.SIGVTALRM, before)

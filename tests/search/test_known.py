@@ -8,7 +8,7 @@ import numpy as np
 
 from search.engine import Engine
 from search.known import Known, content
-from search.ports import Answer, Item, Score
+from search.ports import Answer, Item, Message, Score
 from search.scoring import Judge
 
 ITEM = Item(id="a", prompt="p")
@@ -38,6 +38,21 @@ def test_once_for_each_answer_and_item() -> None:
     assert asked(["x", "y", "x", "x"]) == ["x", "y"]
     assert asked(["x", "y"], [ITEM, ITEM, ITEM]) == ["x", "y"]
     assert asked(["x"], [ITEM, other, ITEM]) == ["x", "x"]
+    talks = [Item(id="a", messages=(Message(role="user", content=words),)) for words in ("1 + 1?", "1 + 2?", "1 + 1?")]
+    assert asked(["x"], talks) == ["x", "x"]  # one id, two conversations
+
+
+def test_scores_that_depend_on_company_are_not_remembered() -> None:
+    def verify(answers: Sequence[Answer]) -> list[Score]:
+        return [Score(float(len(answers))) for _ in answers]
+
+    async def main() -> None:
+        engine, judge = Engine(), Judge("v", "v", verify, together=True)
+        for values in (["x", "y"], ["x"], ["x", "x", "x"]):
+            found = await engine.judge(judge, [Answer(value, ITEM) for value in values])
+            assert [score.value for score in found.scores] == [len(values)] * len(values)
+
+    asyncio.run(main())
 
 
 def test_unscored_answers_are_asked_again() -> None:

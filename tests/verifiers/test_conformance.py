@@ -30,6 +30,18 @@ SAMPLES = {
     "exact": ({}, "7", ["7", " 7 ", "8"]),
     "numeric": ({}, "7", ["7", "It is 7.0", "8", "none"]),
     "regex": ({"pattern": r"(\d+)"}, None, ["7", "a 12 b", "none"]),
+    "boxed": ({}, "1/2", [r"\boxed{0.5}", r"so \boxed{\frac12}", r"\boxed{2}", "none"]),
+    "math": ({}, "1/2", ["0.5", "It is $x$.", "none at all"]),
+    "reasoning_gym": ({}, {"task": "lcm", "answer": "12", "metadata": {}}, ["12", r"\boxed{12}", "13", "12 it is"]),
+    "judge": ({"endpoint": "judge"}, None, ["a", "abc", 7]),
+    "judge/pairwise": ({"endpoint": "judge", "opponents": 2}, None, ["a", "abc", 7]),
+    "http": ({"hook": "letters"}, None, ["a", "abc", 7]),
+    "reward_model": ({"path": "classifier", "longest": 256}, None, ["a", "abc", 7]),
+    "process_reward": ({"path": "steps", "longest": 256}, None, ["a", "abc\n\nd", 7]),
+    "perplexity": ({"path": "language", "longest": 256}, None, ["a", "abc", 7]),
+    "ensemble": ({"verifiers": ["numeric", "exact"]}, "7", ["7", "7.0", "8"]),
+    "cascade": ({"stages": [{"verifier": "exact", "above": 1.0}, {"verifier": "numeric"}]}, "7", ["7", "7.0", "8"]),
+    "calibrated": ({"verifier": "numeric", "pairs": [[0, False], [1, True]]}, "7", ["7", "7.0", "8"]),
     "json_schema": ({"schema": {"type": "object"}}, None, ["{}", '{"a": 1}', "[1]", "{"]),
     "digit_classifier": ({}, "1", pictures()),
     "digit_classifier_b": ({}, 1, pictures()),
@@ -44,16 +56,33 @@ def test_every_builtin_sits_the_exam():
     assert sorted(SAMPLES) == sorted(VERIFIERS.builtins)
 
 
+NEEDS = {
+    "ccexam": ("ccexam", "judges"),
+    "boxed": ("math-verify", "text"),
+    "math": ("math-verify", "text"),
+    "reasoning_gym": ("reasoning-gym", "language"),
+    "reward_model": ("transformers", "language"),
+    "process_reward": ("transformers", "language"),
+    "perplexity": ("transformers", "language"),
+}
+"""Distributions that are not always there, and the extra that brings each."""
+
+
+@pytest.mark.usefixtures("servers")
 @pytest.mark.parametrize("name", sorted(VERIFIERS.builtins))
-def test_the_exam(name):
-    if name == "ccexam":
+def test_the_exam(name, request):
+    if name in NEEDS:
+        distribution, extra = NEEDS[name]
         try:
-            version("ccexam")
+            version(distribution)
         except PackageNotFoundError:
-            pytest.skip("NOT EXAMINED: the judge 'ccexam' needs the distribution ccexam==1.0.0 (extra `judges`).")
+            pytest.skip(f"NOT EXAMINED: the verifier {name!r} needs the distribution {distribution} (extra `{extra}`).")
     config, target, values = SAMPLES[name]
+    if "path" in config:
+        config = {"path": request.getfixturevalue("tiny")[config["path"]]}
     plugin = VERIFIERS.find(name)
-    examine(plugin.factory(plugin.config(**config)), [Answer(value, Item(id="i", target=target)) for value in values])
+    answers = [Answer(value, Item(id="i", target=target)) for value in values]
+    examine(plugin.factory(plugin.config.model_validate(config)), answers, plugin.facts.together)
 
 
 @pytest.mark.parametrize("name", sorted(VERIFIERS.builtins))

@@ -1,0 +1,91 @@
+"""Jobs whose items are drawn from a task, and judges that run elsewhere, through the whole service."""
+
+import sys
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "verifiers" / "support"))
+
+from helping import GAUSS, job, service
+from servers import KEY, SECRET, started
+
+from service.client import Client, Refused
+
+LCM = {"task": "lcm", "count": 3, "seed": 0, "shots": 2}
+
+
+@pytest.fixture(scope="module")
+def client(plugins: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """A service whose operator named a judge and a hook."""
+    with started(tmp_path_factory.mktemp("endpoints")), service(tmp_path_factory.mktemp("data")) as (_, found):
+        yield found
+
+
+@pytest.mark.skipif(not find_spec("reasoning_gym"), reason="NOT TESTED: reasoning-gym is not installed")
+def test_items_from_a_task(client: Client):
+    spec = {"model": GAUSS, "items_from": LCM, "search": {"n": 2}, "verifiers": ["reasoning_gym"], "graders": ["http"]}
+    spec["graders"] = [{"name": "http", "hook": "letters"}]
+    view = client.submit(spec, wait=60)
+    assert (view.state, view.counts.items, view.counts.candidates, view.counts.unscored) == ("completed", 3, 6, 0)
+    kept = view.spec
+    assert kept is not None
+    assert kept["items_from"] is None
+    assert kept["items"][0]["target"]["answer"] == "2646"
+    assert client.submit(spec | {"seed": 1}).spec["items"] == kept["items"]  # the items' seed is their own
+    again = client.submit({**kept, "seed": 2}, wait=60)  # what is stored can be sent again
+    assert again.state == "completed"
+    with pytest.raises(Refused, match="unknown task 'lmc'; valid: ab, ") as refused:
+        client.submit(spec | {"items_from": {"task": "lmc"}})
+    assert refused.value.status == 422
+    for wrong in ({"count": 0}, {"task": "lcm", "shots": -1}, {"task": "lcm", "configs": {}}, {"task": 7}):
+        with pytest.raises(Refused, match="items_from") as refused:
+            client.submit(spec | {"items_from": wrong})
+        assert refused.value.status == 422
+
+
+def test_judges_elsewhere_and_in_parts(client: Client):
+    """A judge steers; a cascade, a tournament and a calibrated judge report. Secrets are in no answer of the API."""
+    cascade = {"name": "cascade", "stages": [
+        {"verifier": {"name": "toy/linear"}, "below": 0.0}, {"verifier": {"name": "judge", "endpoint": "judge"}},
+    ]}  # fmt: skip
+    chance = {
+        "name": "calibrated",
+        "verifier": {"name": "judge", "endpoint": "judge"},
+        "pairs": [[0, False], [1, True]],
+    }
+    view = client.submit(
+        job(2, 4, verifiers=[{"name": "judge", "endpoint": "judge"}],
+            graders=[cascade, chance, {"name": "judge/pairwise", "endpoint": "judge"}]), wait=60
+    )  # fmt: skip
+    assert (view.state, view.counts.candidates, view.counts.unscored) == ("completed", 8, 0)
+    found = list(client.candidates(view.id))
+    for one in found:
+        (score,) = one.scores
+        grades = {grade.name: grade for grade in one.grades}
+        assert 0 <= score.value <= 1
+        decided = "stage 0, toy/linear" if float(one.answer) < 0 else "stage 1, judge"
+        assert grades["cascade"].reason.startswith(f"decided by {decided}")
+        assert 0 < grades["calibrated"].value < 1
+        assert 0 <= grades["judge/pairwise"].value <= 1
+    said = view.model_dump_json() + "".join(one.model_dump_json() for one in found)
+    said += client.http.get("/v1/verifiers").text
+    assert KEY not in said
+    assert SECRET not in said
+
+
+@pytest.mark.parametrize(
+    ("verifier", "said"),
+    [
+        ({"name": "judge", "endpoint": "jury"}, "unknown endpoint 'jury'; valid: judge, nobody"),
+        ({"name": "http", "hook": "mine"}, "unknown hook 'mine'; valid: letters, stranger"),
+        ({"name": "ensemble", "verifiers": ["exakt", "exact"]}, "unknown verifier 'exakt'; valid: boxed"),
+        ({"name": "judge/pairwise", "endpoint": "judge"}, "must see all of them at once"),
+    ],
+)
+def test_what_is_refused_at_submit(client: Client, verifier, said):
+    with pytest.raises(Refused, match=said) as refused:
+        client.submit(job(1, 65, verifiers=[verifier]))
+    assert refused.value.status == 422

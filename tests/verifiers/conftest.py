@@ -1,0 +1,26 @@
+"""Makes tests/verifiers/support importable; servers and tiny models that the verifiers' own servers and models are."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent / "support"))
+
+from servers import Servers, started
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    """A judge and a hook that really serve, named in a file as an operator would."""
+    with started(tmp_path_factory.mktemp("endpoints")) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Directories of tiny random models: classifier, steps and language."""
+    from models import saved
+
+    return saved(tmp_path_factory.mktemp("models"))
