@@ -18,6 +18,8 @@ from search.ports import Ints
 LIMIT = 2**30
 """Bytes of keys and values to keep: of prompts, and as many of generated tokens."""
 Tokens = NDArray[np.int32]
+SHORT = 16
+"""A prompt of fewer tokens is kept with what its rows generate: products of so few columns depend on the rows."""
 adopting = Lock()
 
 
@@ -75,52 +77,60 @@ class Network:
         """
         import torch
 
-        heads = [named(row[: p - 1]) for row, p in zip(ids, prompts.tolist(), strict=True)]
+        read = np.where(prompts > SHORT, prompts - 1, 0)  # tokens to share
+        heads = names_of(ids, read)
         first = {name: i for i, name in reversed(list(enumerate(heads)))}
         order = np.argsort([first[name] for name in heads], kind="stable")
-        found = self._sorted(ids[order], lengths[order], prompts[order], [heads[i] for i in order])
+        found = self._sorted(ids[order], lengths[order], read[order], [heads[i] for i in order])
         if (order == np.arange(len(order))).all():
             return found
         return found[torch.from_numpy(np.argsort(order)).to(found.device)]
 
-    def _sorted(self, ids: Tokens, lengths: Ints, prompts: Ints, heads: Sequence[bytes]) -> Any:
-        """`logits` of rows of which those with one prompt lie side by side."""
+    def _sorted(self, ids: Tokens, lengths: Ints, read: Ints, heads: Sequence[bytes]) -> Any:
+        """`logits` of rows of which those that share their first `read` tokens lie side by side."""
         import torch
 
         edges = [i for i in range(len(heads)) if not i or heads[i] != heads[i - 1]]
         groups: list[tuple[int, int, Any]] = []
         for i, last in zip(edges, [*edges[1:], len(heads)], strict=True):
-            if prompts[i] > 1:
-                groups.append((i, last, self.memory.prompt(heads[i], lambda i=i: self.read(ids[i, : prompts[i] - 1]))))
-        place = lengths - prompts  # generated tokens that were fed before
-        block, start = self._held(ids, lengths, place)
+            if read[i]:
+                groups.append((i, last, self.memory.prompt(heads[i], lambda i=i: self.read(ids[i, : read[i]]))))
+        place = lengths - 1 - read  # tokens of its own that a row has fed before
+        block, start = self._held(ids, lengths, read)
         step = stepped(groups, block, start, place)
         padded = np.arange(max(LEAST, len(ids))) % len(ids)  # whoever is alone gets company: see LEAST
         tokens = torch.from_numpy(ids[padded, lengths[padded] - 1].astype(np.int64)).to(block.values.device)
         at = torch.from_numpy(lengths[padded] - 1).to(block.values.device)
-        output = self.loaded.model(
-            input_ids=tokens[:, None], position_ids=at[:, None], cache=step, use_cache=True
-        ).logits[: len(ids), 0]
-        names = [named(row[:n]) for row, n in zip(ids, lengths.tolist(), strict=True)]
-        self.memory.keep(block, start, names, place + 1)
-        return output.float()
+        model = self.loaded.model
+        output = model(input_ids=tokens[:, None], position_ids=at[:, None], cache=step, use_cache=True).logits
+        self.memory.keep(block, start, names_of(ids, lengths), place + 1)
+        return output[: len(ids), 0].float()
 
-    def _held(self, ids: Tokens, lengths: Ints, place: Ints) -> tuple[Generated, int]:
-        """The rows' generated tokens in one block, from a place on, with room for the next: in place where possible."""
-        names = [named(row[: n - 1]) for row, n in zip(ids, lengths.tolist(), strict=True)]
+    def _held(self, ids: Tokens, lengths: Ints, read: Ints) -> tuple[Generated, int]:
+        """The rows' own tokens in one block, from a place on, with room for the next: in place where possible."""
+        names, place = names_of(ids, lengths - 1), lengths - 1 - read
         found = self.memory.look(names, place)
         if (claimed := self.memory.claim(found, place)) is not None:
             return claimed
-        sources = [
-            self._again(row[: n - 1], p) if at is None and p else at
-            for row, n, p, at in zip(ids, lengths.tolist(), place.tolist(), found, strict=True)
-        ]
-        return Generated.copied(sources, place, self._empty), 0
+        lost = np.array([i for i, at in enumerate(found) if at is None and place[i]], np.int64)
+        if len(lost):
+            self._again(ids[lost], lengths[lost], read[lost])
+            found = self.memory.look(names, place)
+        return Generated.copied(found, place, self._empty), 0
 
-    def _again(self, ids: Tokens, own: int) -> tuple[Generated, int]:
-        """The last `own` of these tokens, which memory has lost (or never had, as of a row from another worker)."""
-        values = self.read(ids)[:, :, None, :, len(ids) - own :]
-        return Generated(values, np.array([own])), 0
+    def _again(self, ids: Tokens, lengths: Ints, read: Ints) -> None:
+        """Feed rows what memory has lost (or never had, as of rows from another worker), in the way of the first time.
+
+        So a search that goes on elsewhere goes on with the very same numbers.
+        """
+        for n in range(1, int((lengths - read).max())):
+            late = np.flatnonzero(read + n < lengths)
+            self._sorted(ids[late], read[late] + n, read[late], names_of(ids[late], read[late]))
+
+
+def names_of(ids: Tokens, lengths: Ints) -> list[bytes]:
+    """The name of each row's first `lengths` tokens."""
+    return [named(row[:n]) for row, n in zip(ids, lengths.tolist(), strict=True)]
 
 
 def stepped(groups: Sequence[tuple[int, int, Any]], block: Generated, start: int, place: Ints) -> Step:

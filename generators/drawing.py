@@ -60,7 +60,7 @@ def _cut(z: Any, law: Law) -> Any:
 
     top_k = torch.from_numpy(np.where(law.top_k > 0, law.top_k, z.shape[1])).to(z.device)
     top_p = torch.from_numpy(law.top_p).to(z.device)
-    sorted_z, order = z.sort(1, descending=True, stable=True)
+    sorted_z, order = z.sort(dim=1, descending=True, stable=True)
     rank = torch.arange(z.shape[1], device=z.device)
     sorted_z = sorted_z.masked_fill(rank >= top_k[:, None], -torch.inf)
     p = sorted_z.softmax(1)
