@@ -15,14 +15,23 @@ LEAST = 4  # rows in a matrix product for which the order of its sums does not d
 
 @dataclass(frozen=True, eq=False)
 class Prefill:
-    """The cache of a prompt that is read from its first token: keys and values of each layer, [1, heads, tokens, d]."""
+    """The cache of a prompt's tokens behind others that were read `before`, [layers, 2, heads, tokens, d] or None.
 
+    layers: takes the new keys and values of each layer, [1, heads, tokens, d].
+    """
+
+    before: Any
     layers: list[tuple[Any, Any]]
 
     def update(self, keys: Any, values: Any, layer: int, *_: Any, **__: Any) -> tuple[Any, Any]:
         """Called by the model's attention."""
+        import torch
+
         self.layers.append((keys, values))
-        return keys, values
+        if self.before is None:
+            return keys, values
+        old_keys, old_values = self.before[layer]
+        return torch.cat([old_keys[None], keys], 2), torch.cat([old_values[None], values], 2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,8 +110,10 @@ def attention(module: Any, query: Any, key: Any, value: Any, mask: Any, scaling:
     import torch
 
     if not isinstance(key, Layer):
+        new, all_ = query.shape[2], key.shape[2]
+        seen = torch.ones(new, all_, dtype=torch.bool, device=query.device).tril(all_ - new)
         read = torch.nn.functional.scaled_dot_product_attention(
-            query, key, value, is_causal=query.shape[2] > 1, scale=scaling, enable_gqa=True
+            query, key, value, attn_mask=seen, scale=scaling, enable_gqa=True
         )
         return read.transpose(1, 2), None
     n = len(key.step.rows)

@@ -4,15 +4,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from generators.attending import LEAST, NAME, Prefill, Step, attention
 from generators.pretrained import Pretrained, pretrained
-from generators.remembering import Generated, Memory, named
+from generators.remembering import Generated, Memory, Name, named
 from generators.wording import Manner
+from search.keys import Words
 from search.ports import Ints
 
 LIMIT = 2**30
@@ -20,6 +21,8 @@ LIMIT = 2**30
 Tokens = NDArray[np.int32]
 SHORT = 16
 """A prompt of fewer tokens is kept with what its rows generate: products of so few columns depend on the rows."""
+CHUNK = 64
+"""Tokens of a prompt that are read at once."""
 adopting = Lock()
 
 
@@ -56,81 +59,120 @@ class Network:
     @cached_property
     def _empty(self) -> Any:
         """Keys and values of no row's tokens: [layers, 2, 0, heads, 0, d]."""
-        kept = self.read(np.zeros(1, np.int32))
+        kept = self._chunk([], np.zeros(1, np.int32))
         return kept[:, :, None, :, :0][:, :, :0]
 
     def read(self, ids: Tokens) -> Any:
-        """Keys and values of the tokens of one text, [length]: a tensor [layers, 2, heads, length, d]."""
+        """Keys and values of a text's tokens, [length]: a tensor [layers, 2, heads, length, d].
+
+        Read in chunks, each known by all tokens up to its end: texts that begin alike share them, and a chunk is always
+        computed in one way, whoever asked first.
+        """
         import torch
 
-        model, seen = self.loaded.model, Prefill([])
+        if not len(ids):
+            return self._empty[:, :, 0]
+        read: list[Any] = []
+        for first in range(0, len(ids), CHUNK):
+            so_far = ids[: first + CHUNK]
+            read.append(
+                self.memory.prompt(named(so_far), lambda past=tuple(read), new=so_far[first:]: self._chunk(past, new))
+            )
+        return torch.cat(read, 3)
+
+    def _chunk(self, past: Sequence[Any], ids: Tokens) -> Any:
+        """Keys and values of some tokens behind others."""
+        import torch
+
+        model, before = self.loaded.model, torch.cat(past, 3) if past else None
+        start = 0 if before is None else before.shape[3]
+        seen = Prefill(before, [])
         tokens = torch.from_numpy(ids.astype(np.int64))[None].to(model.device)
-        places = torch.arange(len(ids), device=model.device)[None]
+        places = torch.arange(start, start + len(ids), device=model.device)[None]
         model.base_model(input_ids=tokens, position_ids=places, cache=seen, use_cache=True)
         return torch.stack([torch.stack([k[0], v[0]]) for k, v in seen.layers])
 
-    def logits(self, ids: Tokens, lengths: Ints, prompts: Ints) -> Any:
+    def logits(self, ids: Tokens, lengths: Ints, prompts: Ints, keys: Words) -> Any:
         """What follows the first `lengths` tokens of each row of ids [n, width]: a tensor [n, vocabulary], float32.
 
         prompts: how many of them are the prompt. It is read once, but for its last token; that and what was generated
-        is fed token by token, one each call, while memory lasts.
+        is fed token by token, one each call, while memory lasts. keys: of the rows, uint32 [n, 2].
         """
         import torch
 
         read = np.where(prompts > SHORT, prompts - 1, 0)  # tokens to share
-        heads = names_of(ids, read)
+        heads = [named(row[:n]) for row, n in zip(ids, read.tolist(), strict=True)]
         first = {name: i for i, name in reversed(list(enumerate(heads)))}
         order = np.argsort([first[name] for name in heads], kind="stable")
-        found = self._sorted(ids[order], lengths[order], read[order], [heads[i] for i in order])
+        found = self._sorted(Asked(ids[order], lengths[order], read[order], keys[order]), [heads[i] for i in order])
         if (order == np.arange(len(order))).all():
             return found
         return found[torch.from_numpy(np.argsort(order)).to(found.device)]
 
-    def _sorted(self, ids: Tokens, lengths: Ints, read: Ints, heads: Sequence[bytes]) -> Any:
-        """`logits` of rows of which those that share their first `read` tokens lie side by side."""
+    def _sorted(self, rows: "Asked", heads: Sequence[bytes]) -> Any:
+        """`logits` of rows of which those with one prompt, named by `heads`, lie side by side."""
         import torch
 
+        ids, lengths = rows.ids, rows.lengths
         edges = [i for i in range(len(heads)) if not i or heads[i] != heads[i - 1]]
         groups: list[tuple[int, int, Any]] = []
         for i, last in zip(edges, [*edges[1:], len(heads)], strict=True):
-            if read[i]:
-                groups.append((i, last, self.memory.prompt(heads[i], lambda i=i: self.read(ids[i, : read[i]]))))
-        place = lengths - 1 - read  # tokens of its own that a row has fed before
-        block, start = self._held(ids, lengths, read)
-        step = stepped(groups, block, start, place)
+            if n := int(rows.read[i]):
+                whole = self.memory.prompt(b"whole" + heads[i], lambda i=i, n=n: self.read(ids[i, :n]))
+                groups.append((i, last, whole))
+        block, start = self._held(rows)
+        step = stepped(groups, block, start, rows.place)
         padded = np.arange(max(LEAST, len(ids))) % len(ids)  # whoever is alone gets company: see LEAST
         tokens = torch.from_numpy(ids[padded, lengths[padded] - 1].astype(np.int64)).to(block.values.device)
         at = torch.from_numpy(lengths[padded] - 1).to(block.values.device)
         model = self.loaded.model
         output = model(input_ids=tokens[:, None], position_ids=at[:, None], cache=step, use_cache=True).logits
-        self.memory.keep(block, start, names_of(ids, lengths), place + 1)
+        self.memory.keep(block, start, rows.names(lengths), rows.place + 1)
         return output[: len(ids), 0].float()
 
-    def _held(self, ids: Tokens, lengths: Ints, read: Ints) -> tuple[Generated, int]:
+    def _held(self, rows: "Asked") -> tuple[Generated, int]:
         """The rows' own tokens in one block, from a place on, with room for the next: in place where possible."""
-        names, place = names_of(ids, lengths - 1), lengths - 1 - read
+        names, place = rows.names(rows.lengths - 1), rows.place
         found = self.memory.look(names, place)
         if (claimed := self.memory.claim(found, place)) is not None:
             return claimed
         lost = np.array([i for i, at in enumerate(found) if at is None and place[i]], np.int64)
         if len(lost):
-            self._again(ids[lost], lengths[lost], read[lost])
+            self._again(rows[lost])
             found = self.memory.look(names, place)
         return Generated.copied(found, place, self._empty), 0
 
-    def _again(self, ids: Tokens, lengths: Ints, read: Ints) -> None:
+    def _again(self, rows: "Asked") -> None:
         """Feed rows what memory has lost (or never had, as of rows from another worker), in the way of the first time.
 
         So a search that goes on elsewhere goes on with the very same numbers.
         """
-        for n in range(1, int((lengths - read).max())):
-            late = np.flatnonzero(read + n < lengths)
-            self._sorted(ids[late], read[late] + n, read[late], names_of(ids[late], read[late]))
+        for n in range(1, int((rows.lengths - rows.read).max())):
+            late = rows[np.flatnonzero(rows.read + n < rows.lengths)]
+            early = late._replace(lengths=late.read + n)
+            self._sorted(early, [name for name, _ in early.names(early.read)])
 
 
-def names_of(ids: Tokens, lengths: Ints) -> list[bytes]:
-    """The name of each row's first `lengths` tokens."""
-    return [named(row[:n]) for row, n in zip(ids, lengths.tolist(), strict=True)]
+class Asked(NamedTuple):
+    """Rows whose next token is asked for: ids [n, width], of which `lengths` are theirs and `read` are shared."""
+
+    ids: Tokens
+    lengths: Ints
+    read: Ints
+    keys: Words
+
+    @property
+    def place(self) -> Ints:
+        """Tokens of its own that each row has fed before."""
+        return self.lengths - 1 - self.read
+
+    def names(self, lengths: Ints) -> list[Name]:
+        """The name of each row's first `lengths` tokens."""
+        texts = zip(self.ids, lengths.tolist(), self.keys, strict=True)
+        return [(named(row[:n]), key.tobytes()) for row, n, key in texts]
+
+    def __getitem__(self, index: Any) -> "Asked":  # pyright: ignore[reportIncompatibleMethodOverride]
+        return Asked(*(column[index] for column in (self.ids, self.lengths, self.read, self.keys)))
 
 
 def stepped(groups: Sequence[tuple[int, int, Any]], block: Generated, start: int, place: Ints) -> Step:

@@ -16,6 +16,9 @@ import numpy as np
 from search.ports import Ints
 
 ROOM = 16  # tokens by which memory for generated ones grows
+Name = tuple[bytes, bytes]
+"""The digest of a row's tokens, and its key: rows of equal tokens keep places of their own, and forks find either."""
+ANY = b""
 
 
 @dataclass(eq=False)
@@ -28,7 +31,7 @@ class Generated:
 
     values: Any
     front: Ints
-    names: list[bytes] = field(default_factory=list[bytes])
+    names: list[Name] = field(default_factory=list[Name])
 
     @classmethod
     def copied(cls, sources: Sequence[tuple["Generated", int] | None], lengths: Ints, empty: Any) -> "Generated":
@@ -67,7 +70,7 @@ class Memory:
 
     limit: int
     prompts: OrderedDict[bytes, Any] = field(default_factory=OrderedDict[bytes, Any])
-    places: dict[bytes, tuple[Generated, int]] = field(default_factory=dict[bytes, tuple[Generated, int]])
+    places: dict[Name, tuple[Generated, int]] = field(default_factory=dict[Name, tuple[Generated, int]])
     blocks: OrderedDict[int, Generated] = field(default_factory=OrderedDict[int, Generated])
     lock: Lock = field(default_factory=Lock)
 
@@ -84,10 +87,13 @@ class Memory:
                 self.prompts.popitem(last=False)
         return found
 
-    def look(self, names: Sequence[bytes], lengths: Ints) -> list[tuple[Generated, int] | None]:
-        """Where each row's generated tokens are; None for those that are not here, or that have none yet."""
+    def look(self, names: Sequence[Name], lengths: Ints) -> list[tuple[Generated, int] | None]:
+        """Where each row's own tokens are; None for those that are not here, or that have none yet."""
         with self.lock:
-            return [self.places.get(name) if n else None for name, n in zip(names, lengths.tolist(), strict=True)]
+            return [
+                (self.places.get(name) or self.places.get((name[0], ANY))) if n else None
+                for name, n in zip(names, lengths.tolist(), strict=True)
+            ]
 
     def claim(self, found: Sequence[tuple[Generated, int] | None], lengths: Ints) -> tuple[Generated, int] | None:
         """The block whose rows from a place on are just these, to be added to in place; None when there is none."""
@@ -104,13 +110,14 @@ class Memory:
             block.front[start : start + len(found)] = -1
             return block, start
 
-    def keep(self, block: Generated, start: int, names: Sequence[bytes], lengths: Ints) -> None:
+    def keep(self, block: Generated, start: int, names: Sequence[Name], lengths: Ints) -> None:
         """From now on the rows of `block` from `start` on are known by these names and may be added to."""
         with self.lock:
             block.front[start : start + len(names)] = lengths
             for i, name in enumerate(names):
-                self.places[name] = block, start + i
+                self.places[name] = self.places[name[0], ANY] = block, start + i
             block.names.extend(names)
+            block.names.extend((name[0], ANY) for name in names)
             self.blocks[id(block)] = block
             self.blocks.move_to_end(id(block))
             while len(self.blocks) > 1 and sum(one.values.nbytes for one in self.blocks.values()) > self.limit:

@@ -95,7 +95,7 @@ class Writer:
     def _write(self, rows: Rows, state: dict[str, Any], moving: Ints, law: Law) -> None:
         """One more token of the rows `moving`: one call of the network."""
         at, prompts = state["length"][moving], rows.columns["prompt"][moving]
-        logits = self.network.logits(state["ids"][moving], at, prompts)
+        logits = self.network.logits(state["ids"][moving], at, prompts, rows.keys[moving])
         state["ids"][moving, at], state["logprobs"][moving, at] = drawn(logits, rows.keys[moving], at - prompts, law)
         for name in ("length", "tokens", "evaluations"):
             state[name][moving] += 1
