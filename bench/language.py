@@ -2,10 +2,11 @@
 
     python -m bench.language [--items 30] [--samples 16] [--rounds 3] [--out FILE]
 
-Items: `lcm` of reasoning-gym, three shots, temperature 0.8, at most 16 tokens, ending at a line's end. `generate`: one call
-an item with num_return_sequences, all cores, no top_k. Winnow: best_of_n on an engine with a lane for each core, all items
-of a round at once. Tokens are those of the answers, the ending one included; loading is not timed. The two-sample test
-permutes, item by item, who gave which answer: chi-square over the answers' texts. Prints one JSON object.
+Items: `lcm` of reasoning-gym, three shots, temperature 0.8, at most 16 tokens, ending at a line's end. `generate`: one
+call an item with num_return_sequences, all cores, no top_k. Winnow: best_of_n on an engine with a lane for each core,
+all items of a round at once. Tokens are those of the answers, the ending one included; loading is not timed. The
+two-sample test permutes, item by item, who gave which answer: chi-square over the answers' texts. Prints one JSON
+object.
 """
 
 import argparse
@@ -49,8 +50,9 @@ async def ours(engine: Engine, items: Sequence[Item], samples: int) -> list[tupl
     async def one(item: Item) -> tuple[Said, int]:
         task = Task(item, 0, 0, samples)
         tools = Metered(Shared(engine, task, writer(), []), writer(), 0, NO_LIMIT)
-        outcome = await run(best_of_n(task, tools, BestOfN(n=samples)), tools)
-        assert outcome.population is not None and outcome.error is None, outcome.error
+        outcome = await run(best_of_n(task, tools, BestOfN.model_validate({"n": samples})), tools)
+        if outcome.population is None:
+            raise RuntimeError(f"no answers: {outcome.error}")
         return [str(answer) for answer in outcome.population.verdicts.answers], outcome.spent.tokens
 
     return await asyncio.gather(*map(one, items))
@@ -138,7 +140,7 @@ async def measured(items: Sequence[Item], samples: int, rounds: int) -> dict[str
             seconds[name] += time.perf_counter() - started
     tokens = {name: sum(n for _, n in answers) for name, answers in found.items()}
     rates = {name: tokens[name] / seconds[name] for name in tokens}
-    test = two_sample(*([said for said, _ in found[name]] for name in ("winnow", "generate")))
+    said = {name: [texts for texts, _ in answers] for name, answers in found.items()}
     filled = engine.batchers[writer().batch_key, "advance"].filled
     return {
         "tokens": tokens,
@@ -146,7 +148,7 @@ async def measured(items: Sequence[Item], samples: int, rounds: int) -> dict[str
         "tokens_per_second": {name: round(value, 1) for name, value in rates.items()},
         "ratio": round(rates["winnow"] / rates["generate"], 2),
         "rows_a_call": round(filled.mean, 1),
-        "two_sample": test,
+        "two_sample": two_sample(said["winnow"], said["generate"]),
     }
 
 

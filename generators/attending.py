@@ -1,8 +1,8 @@
 """Attention of one new token of each row over its prompt, which rows share, and over what the row itself has generated.
 
-The prompt's keys and values are never copied: the queries of all its rows meet them in one product (Juravsky et al. 2024,
-"Hydragen", arXiv 2402.05099), and both parts are put together by their normalisers. Every sum runs over one row's own
-tokens in their own order, so that on a CPU a row's numbers do not depend on its company.
+The prompt's keys and values are never copied: the queries of all its rows meet them in one product (Juravsky et al.
+2024, "Hydragen", arXiv 2402.05099), and both parts are put together by their normalisers. Every sum runs over one row's
+own tokens in their own order, so that on a CPU a row's numbers do not depend on its company.
 """
 
 from collections.abc import Sequence
@@ -39,8 +39,8 @@ class Step:
     """The cache of one step of n rows, sorted by prompt.
 
     prompts: for each the rows from `first` to `last` - 1 and its keys and values, [layers, 2, heads, tokens, d].
-    own: keys and values that the rows generated, [layers, 2, n, heads, room, d]. place: where the new ones belong, int64
-    [n]. mask: 0 for places up to it and -inf behind, [n, 1, 1, room].
+    own: keys and values that the rows generated, [layers, 2, n, heads, room, d]. place: where the new ones belong,
+    int64 [n]. mask: 0 for places up to it and -inf behind, [n, 1, 1, room].
     """
 
     prompts: Sequence[tuple[int, int, Any]]

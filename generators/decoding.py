@@ -1,10 +1,10 @@
 """A language model of transformers as a function of rows of tokens: one call is one token of every row."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,8 +30,8 @@ adopting = Lock()
 class Network:
     """One model's weights and what it has read. Nothing is loaded before the first use.
 
-    path: says where the model is. dtype and device: where its weights live, and as what. settings: of all jobs on it, by
-    the digests that rows carry.
+    path: says where the model is. dtype and device: where its weights live, and as what. settings: of all jobs on it,
+    by the digests that rows carry.
     """
 
     name: str
@@ -84,7 +84,7 @@ class Network:
         """Keys and values of some tokens behind others."""
         import torch
 
-        model, before = self.loaded.model, torch.cat(past, 3) if past else None
+        model, before = self.loaded.model, torch.cat(list(past), 3) if past else None
         start = 0 if before is None else before.shape[3]
         seen = Prefill(before, [])
         tokens = torch.from_numpy(ids.astype(np.int64))[None].to(model.device)
@@ -149,11 +149,12 @@ class Network:
         """
         for n in range(1, int((rows.lengths - rows.read).max())):
             late = rows[np.flatnonzero(rows.read + n < rows.lengths)]
-            early = late._replace(lengths=late.read + n)
+            early = replace(late, lengths=late.read + n)
             self._sorted(early, [name for name, _ in early.names(early.read)])
 
 
-class Asked(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Asked:
     """Rows whose next token is asked for: ids [n, width], of which `lengths` are theirs and `read` are shared."""
 
     ids: Tokens
@@ -171,8 +172,8 @@ class Asked(NamedTuple):
         texts = zip(self.ids, lengths.tolist(), self.keys, strict=True)
         return [(named(row[:n]), key.tobytes()) for row, n, key in texts]
 
-    def __getitem__(self, index: Any) -> "Asked":  # pyright: ignore[reportIncompatibleMethodOverride]
-        return Asked(*(column[index] for column in (self.ids, self.lengths, self.read, self.keys)))
+    def __getitem__(self, index: Ints) -> "Asked":
+        return Asked(self.ids[index], self.lengths[index], self.read[index], self.keys[index])
 
 
 def stepped(groups: Sequence[tuple[int, int, Any]], block: Generated, start: int, place: Ints) -> Step:
@@ -197,8 +198,8 @@ def adopted(model: Any) -> None:
     capped = getattr(config, "attn_logit_softcapping", None)
     if kinds != {"full_attention"} or capped or not model._supports_attention_backend:
         raise ValueError(
-            f"{config.model_type!r} has layers {sorted(kinds)}, soft cap {capped}: only decoders of plain full attention"
-            " (Llama, Qwen 2 and 3, SmolLM) are served; others through an endpoint"
+            f"{config.model_type!r} has layers {sorted(kinds)}, soft cap {capped}: only decoders of plain full"
+            " attention (Llama, Qwen 2 and 3, SmolLM) are served here"
         )
     AttentionInterface.register(NAME, attention)
     model.set_attn_implementation(NAME)

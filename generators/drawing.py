@@ -1,8 +1,8 @@
 """The next token, drawn by keyed Gumbel noise: a pure function of a row's key, the token's place and the logits.
 
 argmax(z + Gumbel noise) is a draw from softmax(z) (Gumbel 1954; Maddison et al. 2014). A maximum of such sums is again
-Gumbel, at the logsumexp of its z: so the draw takes a block of BLOCK tokens first, by the logsumexp of each block, and then
-a token in it. It is the same law with 450 random numbers in place of 50,000.
+Gumbel, at the logsumexp of its z: so the draw takes a block of BLOCK tokens first, by the logsumexp of each block, and
+then a token in it. It is the same law with 450 random numbers in place of 50,000.
 """
 
 from typing import Any, NamedTuple
@@ -25,6 +25,10 @@ class Law(NamedTuple):
     temperature: Floats
     top_k: Ints
     top_p: Floats
+
+    def of(self, rows: Ints) -> "Law":
+        """That of some rows."""
+        return Law(self.temperature[rows], self.top_k[rows], self.top_p[rows])
 
 
 def drawn(logits: Any, keys: Words, places: Ints, law: Law) -> tuple[Ints, Floats]:

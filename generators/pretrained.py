@@ -8,7 +8,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution
@@ -106,7 +106,7 @@ def cached() -> Path:
 
 
 @contextmanager
-def _complete(target: Path) -> Iterator[Path]:
+def _complete(target: Path) -> Generator[Path]:
     """A folder that becomes `target` at the end, all of it or nothing; the first of several writers stays."""
     target.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))

@@ -25,8 +25,8 @@ ANY = b""
 class Generated:
     """Keys and values of the tokens that some rows generated after their prompts, [layers, 2, n, heads, room, d].
 
-    front: how many of each row's tokens are here, int64 [n]; whoever holds the last one may add to it in place, once. -1
-    while somebody does. What lies before the front never changes.
+    front: how many of each row's tokens are here, int64 [n]; whoever holds the last one may add to it in place, once.
+    -1 while somebody does. What lies before the front never changes.
     """
 
     values: Any

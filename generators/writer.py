@@ -88,7 +88,7 @@ class Writer:
         law, moving = law_of(manners), np.arange(len(rows))
         with torch.inference_mode():
             while len(moving):
-                self._write(rows, state, moving, Law(*(column[moving] for column in law)))
+                self._write(rows, state, moving, law.of(moving))
                 moving = np.array([i for i in moving.tolist() if not self._rests(rows, state, i, manners[i])], np.int64)
         return rows.moved(state["reason"] > 0, state)
 

@@ -1,7 +1,7 @@
 """`winnow demo --language`: repeated sampling of a small language model on tasks whose answers can be checked.
 
-After "Large Language Monkeys" (Brown et al. 2024, arXiv 2407.21787): coverage grows with samples, a vote does not. With few
-possible answers so does blind guessing; a chance baseline stands beside each curve.
+After "Large Language Monkeys" (Brown et al. 2024, arXiv 2407.21787): coverage grows with samples, a vote does not. With
+few possible answers so does blind guessing; a chance baseline stands beside each curve.
 """
 
 from collections import Counter
@@ -63,8 +63,8 @@ def chance(
 ) -> dict[int, float]:
     """Coverage of guesses made without reading the question: answers that the model gave to the task's other items.
 
-    answers: (item, canonical answer, None for one that cannot be read). A guess at item i is one of all answers to other
-    items, drawn anew each time; with the share c_i of them that is right, k guesses cover it with chance 1 - (1 - c_i)^k.
+    answers: (item, canonical answer, None for one that cannot be read). A guess at item i is one of all answers to
+    other items, drawn anew each time; where the share c_i of them is right, k guesses cover it by 1 - (1 - c_i)^k.
     """
     every = list(answers)
     said, own = Counter(answer for _, answer in every), Counter(every)

@@ -1,6 +1,5 @@
 """Language models as generators. A tiny random one, made here, shows what must hold exactly; SmolLM2 runs for real."""
 
-import asyncio
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -104,7 +103,7 @@ def test_the_exam_is_passed_bit_for_bit(tiny: Any, step: dict[str, Any]) -> None
 
 
 def test_logits_are_those_of_transformers(tiny: Any, folder: Path) -> None:
-    """Rows of several prompts at several places in one call, against whole texts in its own attention: rounding only."""
+    """Rows of several prompts at several places in one call, against whole texts in its attention: rounding only."""
     from transformers import AutoModelForCausalLM
 
     plain = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
