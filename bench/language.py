@@ -1,6 +1,6 @@
 """SmolLM2 through Winnow's engine against `generate` of transformers, on the same questions, in turns.
 
-    python -m bench.language [--items 30] [--samples 16] [--rounds 3] [--out FILE]
+    python -m bench.language [--items 30] [--samples 16] [--rounds 3] [--cores 2] [--out FILE]
 
 Items: `lcm` of reasoning-gym, three shots, temperature 0.8, at most 16 tokens, ending at a line's end. `generate`: one
 call an item with num_return_sequences, all cores, no top_k. Winnow: best_of_n on an engine with a lane for each core,
@@ -117,13 +117,13 @@ def two_sample(ours: Sequence[Said], theirs: Sequence[Said], permutations: int =
     return {"statistic": seen, "p": (1 + sum(x >= seen - 1e-9 for x in drawn)) / (1 + permutations)}
 
 
-async def measured(items: Sequence[Item], samples: int, rounds: int) -> dict[str, Any]:
+async def measured(items: Sequence[Item], samples: int, rounds: int, cores: int) -> dict[str, Any]:
     """Both sides in turns, `rounds` times on a share of the items."""
     import torch
 
     torch.set_num_threads(1)  # that of the engine's lanes; `generate` gets all cores
-    engine, found = Engine(core_count()), dict[str, list[tuple[Said, int]]](winnow=[], generate=[])
-    seconds, cores = {"winnow": 0.0, "generate": 0.0}, core_count()
+    engine, found = Engine(cores), dict[str, list[tuple[Said, int]]](winnow=[], generate=[])
+    seconds = {"winnow": 0.0, "generate": 0.0}
     control = converted(Path(writer().network.path()))  # type: ignore[attr-defined]
     control.model.eval()
     await engine.load("smollm2", writer(), items[0])
@@ -158,11 +158,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--items", type=int, default=30)
     parser.add_argument("--samples", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--cores", type=int, default=core_count(), help="for both; 1 when others use the machine")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args(arguments)
     items = [Item.model_validate(item) for item in questions("lcm", options.items)]
-    shape = {"items": options.items, "samples": options.samples, "rounds": options.rounds}
-    whole = {"bench": "language", **shape, **asyncio.run(measured(items, options.samples, options.rounds))}
+    shape = {"items": options.items, "samples": options.samples, "rounds": options.rounds, "cores": options.cores}
+    whole = {
+        "bench": "language",
+        **shape,
+        **asyncio.run(measured(items, options.samples, options.rounds, options.cores)),
+    }
     print(json.dumps(whole))
     if options.out:
         options.out.write_text(json.dumps(whole, indent=1) + "\n")
