@@ -15,6 +15,8 @@ GENERATORS = Registry(
         "digits-early": "generators.digits:digits_early",
         "digits-unconditional": "generators.digits:digits_unconditional",
         "terrain": "generators.terrain:terrain",
+        "smollm2": "generators.language:smollm2",
+        "language": "generators.language:language",
     },
     ModelConfig,
 )

@@ -137,14 +137,21 @@ def demo(
     port: Annotated[int, typer.Option(help="0 is any that is free.")] = 0,
     data_dir: DataDir = None,
     keep: Annotated[bool, typer.Option(help="Keep answering after the demo, until Ctrl-C.")] = False,
+    language: Annotated[bool, typer.Option("--language", help="A language model on four tasks instead.")] = False,
+    samples: Annotated[int, typer.Option(min=2, max=64, help="With --language: answers to each question.")] = 16,
 ) -> None:
     """Real jobs on the digits models: progress, a table, a curve and the best pictures."""
+    from service import demo_language
     from service.client import Refused
     from service.demo import demonstrate
     from service.opening import Unusable
 
+    chosen, wait = alone(settings(data_dir=data_dir)), until_stopped if keep else None
     try:
-        demonstrate(alone(settings(data_dir=data_dir)), out, host, port, until_stopped if keep else None)
+        if language:
+            demo_language.demonstrate(chosen, out, host, port, samples, wait)
+        else:
+            demonstrate(chosen, out, host, port, wait)
     except (Unusable, Refused) as error:
         stop(error)
 

@@ -33,6 +33,9 @@ class Settings(BaseSettings):
     endpoints: Path | None = Field(
         default=None, description="TOML file of models and verifiers that run elsewhere. From the environment alone."
     )
+    language_models: str = Field(
+        default="", description="What the model `language` may be: folders, GGUF files, hub ids, commas between."
+    )
     window: int = Field(default=256, ge=1, description="Shards of one model and lane in Redis at a time.")
     body_limit: int = Field(default=16 * 2**20, ge=1, description="Largest request body, in bytes.")
     file_limit: int = Field(default=200 * 2**20, ge=1, description="Largest upload of a batch file, in bytes.")
