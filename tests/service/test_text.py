@@ -1,5 +1,6 @@
 """Jobs whose items are drawn from a task, and judges that run elsewhere, through the whole service."""
 
+import asyncio
 import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -12,7 +13,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "verifiers" / "support"))
 from helping import GAUSS, job, service
 from servers import KEY, SECRET, started
 
+from search.ports import Answer, Item
 from service.client import Client, Refused
+from service.processes import elsewhere
 
 LCM = {"task": "lcm", "count": 3, "seed": 0, "shots": 2}
 
@@ -74,6 +77,14 @@ def test_judges_elsewhere_and_in_parts(client: Client):
     said += client.http.get("/v1/verifiers").text
     assert KEY not in said
     assert SECRET not in said
+
+
+def test_an_answer_that_hears_no_signal_takes_no_other_with_it(plugins: None):
+    """The second timer of `patience` ends the process; the others are asked again, elsewhere."""
+    values = ["a", "hang", "b"]
+    found = asyncio.run(elsewhere("outside/stubborn", "{}")([Answer(value, Item()) for value in values]))
+    assert [score.value for score in found] == [1.0, None, 1.0]
+    assert found[1].reason == "the process of verifier 'outside/stubborn' died"
 
 
 @pytest.mark.parametrize(

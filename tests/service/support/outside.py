@@ -13,6 +13,8 @@ from search.configs import ModelConfig
 from search.keys import START, Words, uniforms
 from search.plugins import plugin
 from search.ports import Answer, Config, Generator, Item, Rows, Score, Verifier
+from verifiers.each import each
+from verifiers.patience import patience
 
 ENTRY_POINTS = """
 [winnow.generators]
@@ -27,6 +29,7 @@ outside/deadly = outside:deadly
 outside/above = outside:above
 outside/raising = outside:raising
 outside/poisoned = outside:poisoned
+outside/stubborn = outside:stubborn
 """
 
 
@@ -137,6 +140,17 @@ def deadly(config: Nothing) -> Verifier:
         return [Score(0.0, True) for _ in answers]
 
     return verify
+
+
+@plugin(version="1", place="process")
+def stubborn(config: Nothing) -> Verifier:
+    """The answer "hang" is a long call into C, which hears no signal."""
+
+    def judge(answer: Answer) -> Score:
+        with patience(0.2):
+            return Score(float(sum(range(10**12)) if answer.value == "hang" else 1))
+
+    return each(judge)
 
 
 @plugin(version="1", place="process")
