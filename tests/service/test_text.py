@@ -10,7 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "verifiers" / "support"))
 
-from helping import GAUSS, job, service
+from helping import GAUSS, done, job, service
 from servers import KEY, SECRET, started
 
 from search.ports import Answer, Item
@@ -31,15 +31,14 @@ def client(plugins: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 def test_items_from_a_task(client: Client):
     spec = {"model": GAUSS, "items_from": LCM, "search": {"n": 2}, "verifiers": ["reasoning_gym"], "graders": ["http"]}
     spec["graders"] = [{"name": "http", "hook": "letters"}]
-    view = client.submit(spec, wait=60)
-    assert (view.state, view.counts.items, view.counts.candidates, view.counts.unscored) == ("completed", 3, 6, 0)
+    view = done(client, spec, 200)  # the first item and answer wait for a library of seconds
+    assert (view.counts.items, view.counts.candidates, view.counts.unscored) == (3, 6, 0)
     kept = view.spec
     assert kept is not None
     assert kept["items_from"] is None
     assert kept["items"][0]["target"]["answer"] == "2646"
     assert client.submit(spec | {"seed": 1}).spec["items"] == kept["items"]  # the items' seed is their own
-    again = client.submit({**kept, "seed": 2}, wait=60)  # what is stored can be sent again
-    assert again.state == "completed"
+    assert client.submit({**kept, "seed": 2}).spec["items"] == kept["items"]  # what is stored can be sent again
     with pytest.raises(Refused, match="unknown task 'lmc'; valid: ab, ") as refused:
         client.submit(spec | {"items_from": {"task": "lmc"}})
     assert refused.value.status == 422
@@ -59,11 +58,9 @@ def test_judges_elsewhere_and_in_parts(client: Client):
         "verifier": {"name": "judge", "endpoint": "judge"},
         "pairs": [[0, False], [1, True]],
     }
-    view = client.submit(
-        job(2, 4, verifiers=[{"name": "judge", "endpoint": "judge"}],
-            graders=[cascade, chance, {"name": "judge/pairwise", "endpoint": "judge"}]), wait=60
-    )  # fmt: skip
-    assert (view.state, view.counts.candidates, view.counts.unscored) == ("completed", 8, 0)
+    graders = [cascade, chance, {"name": "judge/pairwise", "endpoint": "judge"}]
+    view = done(client, job(2, 4, verifiers=[{"name": "judge", "endpoint": "judge"}], graders=graders), 200)
+    assert (view.counts.candidates, view.counts.unscored) == (8, 0)
     found = list(client.candidates(view.id))
     for one in found:
         (score,) = one.scores

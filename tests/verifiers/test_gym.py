@@ -27,6 +27,7 @@ def score(value, one: Item, **config) -> Score:
 
 
 TASKS = [
+]
     "lcm",
     "gcd",
     "letter_counting",
