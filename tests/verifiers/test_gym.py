@@ -27,7 +27,6 @@ def score(value, one: Item, **config) -> Score:
 
 
 TASKS = [
-]
     "lcm",
     "gcd",
     "letter_counting",
