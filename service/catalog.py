@@ -24,6 +24,7 @@ from service.checks import (
     unkept,
     unmet,
     unplaced,
+    unspoken,
     untargeted,
     unusable,
     unweighted,
@@ -155,7 +156,7 @@ def prepare(spec: JobSpec) -> Prepared:
         errors.extend(unmet(model, method) or untargeted(method, lambda: generator(model)))
     if model:
         errors.extend(unusable(spec, [model.config, *(judge.choice.config for judge in judges)]))
-        errors.extend(uncounted(spec, model))
+        errors.extend(uncounted(spec, model) + unspoken(spec, model))
     if method:
         errors.extend(unkept(spec, method) + unweighted(spec, method) + unplaced(method))
     if errors or not model or not method:

@@ -148,6 +148,8 @@ def _count(results: Results, finding: Finding) -> None:
 
 def counted(results: Results, label: str, span: Span, scores: Sequence[Score], had: Sequence[int]) -> None:
     """What curves read: packed verdicts and running counts of the answers that could be had, and which those are."""
+    if not scores:
+        return
     item, first = span.item, span.first
     results.pools.setdefault(label, []).append((item, first, len(scores), packed(scores)))
     unscored = sum(score.value is None for score in scores)

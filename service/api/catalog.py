@@ -1,5 +1,7 @@
 """Routes that say what a job may name, and whether the service is well."""
 
+from typing import Literal
+
 import redis
 import sqlalchemy as sa
 from fastapi import APIRouter, Request, Response
@@ -13,12 +15,16 @@ from service.store import blobs
 from service.views import Plugins, PluginView
 
 router = APIRouter()
+Kind = Literal["model", "verifier", "method", "feature"]
+KINDS: dict[str, Kind] = {"models": "model", "verifiers": "verifier", "methods": "method", "features": "feature"}
 
 
-def _view(plugin: Plugin) -> PluginView:
+def _view(kind: Kind, plugin: Plugin) -> PluginView:
     facts = plugin.facts
     return PluginView(
         name=plugin.name,
+        id=plugin.name,
+        object=kind,
         version=facts.version,
         card=plugin.card,
         config=plugin.schema(),
@@ -27,30 +33,31 @@ def _view(plugin: Plugin) -> PluginView:
     )
 
 
-def _listed(registry: Registry, name: str) -> PluginView:
+def _listed(kind: Kind, registry: Registry, name: str) -> PluginView:
     """A plug-in; one of another distribution that cannot be loaded hides no other."""
     try:
-        return _view(registry.find(name))
+        return _view(kind, registry.find(name))
     except Unknown:
         raise
     except Exception as error:
         card = f"This plug-in cannot be loaded: {type(error).__name__}: {error}"[:500]
-        return PluginView(name=name, version="", card=card, config={}, offers=[], needs=[])
+        return PluginView(name=name, id=name, object=kind, version="", card=card, config={}, offers=[], needs=[])
 
 
 def _routes(kind: str, registry: Registry) -> None:
     """GET /v1/KIND and /v1/KIND/NAME."""
+    one_of = KINDS[kind]
 
     @router.get(f"/v1/{kind}", tags=["catalog"], operation_id=f"list_{kind}")
     def listing() -> Plugins:
         """Every plug-in of this kind, with its card and the schema of its own fields."""
-        return Plugins(data=[_listed(registry, name) for name in registry.names()])
+        return Plugins(data=[_listed(one_of, registry, name) for name in registry.names()])
 
     @router.get(f"/v1/{kind}/{{name:path}}", tags=["catalog"], operation_id=f"get_{kind}")
     def one(name: str) -> PluginView:
         """One plug-in."""
         try:
-            return _listed(registry, name[:200])
+            return _listed(one_of, registry, name[:200])
         except Unknown as unknown:
             raise Problem(404, str(unknown)) from None
 
