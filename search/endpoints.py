@@ -178,7 +178,7 @@ def _kind(path: Path, table: Mapping[str, Any], kind: str, shape: type[S]) -> Ma
     if not isinstance(entries, list):
         raise Unreadable(f"{VARIABLE}: {str(path)!r}: `{kind}` is a list of tables; write [[{kind}]]")
     found: dict[str, S] = {}
-    for number, entry in enumerate(entries):  # pyright: ignore[reportUnknownVariableType]
+    for number, entry in enumerate(entries):
         one = _checked(entry, shape, f"{VARIABLE}: {kind} {number + 1} of {str(path)!r}")
         if one.name in found:
             raise Unreadable(f"{VARIABLE}: two of {kind} in {str(path)!r} are called {one.name!r}")

@@ -25,6 +25,7 @@ _TAGGED = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 _FUNCTIONS = "sin|cos|tan|asin|acos|atan|sinh|cosh|tanh|exp|log|ln|sqrt|pi|Abs"
 _ARITHMETIC = re.compile(rf"(?:\d{{1,30}}|(?<![A-Za-z0-9_.])(?:{_FUNCTIONS}|[A-Za-z])(?![A-Za-z0-9_])|[-+*/^().,\s])*+")
 _HEXADECIMAL = re.compile(r"(?:(?<!\w)(?:0x[0-9a-fA-F]{1,16}|\d{1,3})(?!\w)|[-+&|^~()\s]|\*(?!\*)|<<|>>){1,2000}+")
+_FAR = re.compile(r"<<(?!\s*(?:0x[0-9a-fA-F]{1,2}|\d{1,2})(?!\w))")
 _EVALUATED = ("simple_integration", "intermediate_integration", "polynomial_multiplication", "puzzle24", "countdown")
 """Tasks whose scorers parse mathematics with `parse_expr`."""
 
@@ -76,8 +77,8 @@ class ReasoningGym(Config):
 
 def literal(expression: str) -> Any:
     """In place of `eval`: the value of a literal, such as a list of lists. Raises ValueError for anything else."""
-    if len(expression) > 20_000:
-        raise ValueError("too long")
+    if len(expression) > 20_000 or _FAR.search(expression):
+        raise ValueError("too long, or shifted too far")
     if _HEXADECIMAL.fullmatch(expression) and "0x" in expression:
         return eval(expression, {"__builtins__": {}}, {})  # noqa: S307 - hexadecimal numbers and their operators alone
     return ast.literal_eval(expression)

@@ -16,7 +16,7 @@ from typing import Annotated, Any, cast
 
 import httpx
 import numpy as np
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field, JsonValue, ValidationError
 
 from search import endpoints
 from search.plugins import plugin
@@ -39,7 +39,7 @@ class Http(Config):
     """A verifier elsewhere."""
 
     hook: Annotated[str, AfterValidator(named)] = Field(max_length=200, description="Name that the operator gave.")
-    settings: dict[str, Any] = Field(default_factory=dict, description="Sent along with every request.")
+    settings: dict[str, JsonValue] = Field(default_factory=dict, description="Sent along with every request.")
 
 
 class Given(Frozen):

@@ -40,8 +40,12 @@ class Boxed(Config):
             raise Unreadable(f"target {shown(item.target)} of item {item.id!r}: {error!s:.200}; {expected}") from error
 
     def check(self, item: Item) -> None:
-        if not text(item.target).strip():
-            raise ValueError(f"target of item {item.id!r} is empty; expected an expression")
+        try:
+            if text(item.target).strip():
+                return
+        except Unreadable:
+            pass
+        raise ValueError(f"target {shown(item.target)} of item {item.id!r}: expected an expression that is not empty")
 
 
 class Math(Boxed):

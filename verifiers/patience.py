@@ -18,6 +18,7 @@ def patience(seconds: float = 1.0) -> Generator[None]:
     pool process run; that is why verifiers that use this are marked `place="process"`. In any other thread, and on
     systems without SIGVTALRM, there is no limit.
 
+    Libraries that catch every exception catch this one too; so it comes again, and is raised at the end in any case.
     Code that hears no signal, such as arithmetic of huge integers, ends with its pool process after twice that time:
     a second timer keeps its default, which is to kill. The answer is then unscored, and no other.
     """
@@ -25,15 +26,22 @@ def patience(seconds: float = 1.0) -> Generator[None]:
         yield
         return
 
+    late = Unreadable(f"not decided within {seconds:g} s of processor time")
+    fired = False
+
     def stop(*_: Any) -> None:
-        raise Unreadable(f"not decided within {seconds:g} s of processor time")
+        nonlocal fired
+        fired = True
+        raise late
 
     before = signal.signal(signal.SIGVTALRM, stop)
-    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds, 0.1)
     if multiprocessing.parent_process() is not None:
         signal.setitimer(signal.ITIMER_PROF, 2 * seconds + 1)
     try:
         yield
+        if fired:
+            raise late
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         signal.setitimer(signal.ITIMER_PROF, 0)

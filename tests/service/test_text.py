@@ -1,5 +1,6 @@
 """Jobs whose items are drawn from a task, and judges that run elsewhere, through the whole service."""
 
+import asyncio
 import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -9,10 +10,12 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "verifiers" / "support"))
 
-from helping import GAUSS, job, service
+from helping import GAUSS, done, job, service
 from servers import KEY, SECRET, started
 
+from search.ports import Answer, Item
 from service.client import Client, Refused
+from service.processes import elsewhere
 
 LCM = {"task": "lcm", "count": 3, "seed": 0, "shots": 2}
 
@@ -28,15 +31,14 @@ def client(plugins: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 def test_items_from_a_task(client: Client):
     spec = {"model": GAUSS, "items_from": LCM, "search": {"n": 2}, "verifiers": ["reasoning_gym"], "graders": ["http"]}
     spec["graders"] = [{"name": "http", "hook": "letters"}]
-    view = client.submit(spec, wait=60)
-    assert (view.state, view.counts.items, view.counts.candidates, view.counts.unscored) == ("completed", 3, 6, 0)
+    view = done(client, spec, 200)  # the first item and answer wait for a library of seconds
+    assert (view.counts.items, view.counts.candidates, view.counts.unscored) == (3, 6, 0)
     kept = view.spec
     assert kept is not None
     assert kept["items_from"] is None
     assert kept["items"][0]["target"]["answer"] == "2646"
     assert client.submit(spec | {"seed": 1}).spec["items"] == kept["items"]  # the items' seed is their own
-    again = client.submit({**kept, "seed": 2}, wait=60)  # what is stored can be sent again
-    assert again.state == "completed"
+    assert client.submit({**kept, "seed": 2}).spec["items"] == kept["items"]  # what is stored can be sent again
     with pytest.raises(Refused, match="unknown task 'lmc'; valid: ab, ") as refused:
         client.submit(spec | {"items_from": {"task": "lmc"}})
     assert refused.value.status == 422
@@ -56,11 +58,9 @@ def test_judges_elsewhere_and_in_parts(client: Client):
         "verifier": {"name": "judge", "endpoint": "judge"},
         "pairs": [[0, False], [1, True]],
     }
-    view = client.submit(
-        job(2, 4, verifiers=[{"name": "judge", "endpoint": "judge"}],
-            graders=[cascade, chance, {"name": "judge/pairwise", "endpoint": "judge"}]), wait=60
-    )  # fmt: skip
-    assert (view.state, view.counts.candidates, view.counts.unscored) == ("completed", 8, 0)
+    graders = [cascade, chance, {"name": "judge/pairwise", "endpoint": "judge"}]
+    view = done(client, job(2, 4, verifiers=[{"name": "judge", "endpoint": "judge"}], graders=graders), 200)
+    assert (view.counts.candidates, view.counts.unscored) == (8, 0)
     found = list(client.candidates(view.id))
     for one in found:
         (score,) = one.scores
@@ -74,6 +74,14 @@ def test_judges_elsewhere_and_in_parts(client: Client):
     said += client.http.get("/v1/verifiers").text
     assert KEY not in said
     assert SECRET not in said
+
+
+def test_an_answer_that_hears_no_signal_takes_no_other_with_it(plugins: None):
+    """The second timer of `patience` ends the process; the others are asked again, elsewhere."""
+    values = ["a", "hang", "b"]
+    found = asyncio.run(elsewhere("outside/stubborn", "{}")([Answer(value, Item()) for value in values]))
+    assert [score.value for score in found] == [1.0, None, 1.0]
+    assert found[1].reason == "the process of verifier 'outside/stubborn' died"
 
 
 @pytest.mark.parametrize(

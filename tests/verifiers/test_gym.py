@@ -26,8 +26,21 @@ def score(value, one: Item, **config) -> Score:
     return reasoning_gym(ReasoningGym(**config))([Answer(value, one)])[0]
 
 
-TASKS = ["lcm", "gcd", "letter_counting", "count_bits", "countdown", "puzzle24", "simple_integration",
-         "bitwise_arithmetic", "polynomial_multiplication", "number_sorting", "spiral_matrix", "n_queens", "string_insertion"]  # fmt: skip
+TASKS = [
+    "lcm",
+    "gcd",
+    "letter_counting",
+    "count_bits",
+    "countdown",
+    "puzzle24",
+    "simple_integration",
+    "bitwise_arithmetic",
+    "polynomial_multiplication",
+    "number_sorting",
+    "spiral_matrix",
+    "n_queens",
+    "string_insertion",
+]
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -49,7 +62,7 @@ def test_where_the_answer_stands():
 
 @pytest.mark.parametrize(
     "value",
-    ["1 2", "12.0", "\uff11\uff12", "", "\u202e21", "12\u200b", "The answer is not 12. 12", r"\boxed{1}\boxed{12}"],
+    ["1 2", "12.0", "\uff11\uff12", "", "\u202e21", "12\u200b", "Not 12. 12", r"\boxed{1}\boxed{12}"],
 )
 def test_formatting_does_not_fool_it(value):
     """Only the answer itself passes, or the last \\boxed{} that holds it."""
@@ -79,7 +92,7 @@ def test_what_is_harmless():
         map(harmless, ["__import__('os')", "x.subs(1)", "().__class__", "lambda: 1", "open('a')", "x[0]", "'a'*9"])
     )
     assert literal("(0xa + 0x1) << 3") == 88
-    for text in ("0x1.__class__", "0x1**9", "open('a')", "0x1 << 9999"):
+    for text in ("0x1.__class__", "0x1**9", "open('a')", "0x1 << 9999", "0x1 << 0xffffffff", "0x1 << (0xff)"):
         with pytest.raises((ValueError, SyntaxError)):
             literal(text)
 

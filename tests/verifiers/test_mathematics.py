@@ -14,6 +14,7 @@ pytestmark = pytest.mark.skipif(not find_spec("math_verify"), reason="NOT TESTED
 from verifiers.each import Unreadable  # noqa: E402
 from verifiers.expressions import Unparsable, read  # noqa: E402
 from verifiers.mathematics import Boxed, Math, boxed, math  # noqa: E402
+from verifiers.patience import patience  # noqa: E402
 
 
 def score(verifier, value, target) -> Score:
@@ -116,6 +117,19 @@ def test_read_refuses_by_name():
         read("1 2")
     with pytest.raises(Unreadable, match="a power is larger"):
         read("7^{1001}")
+
+
+def test_a_library_that_catches_everything_is_stopped_all_the_same():
+    def stubborn(rounds: int) -> int:
+        for _ in range(rounds):
+            try:
+                sum(i for i in range(10**9))
+            except Exception:
+                continue
+        return 1
+
+    with pytest.raises(Unreadable, match=r"0\.1 s of processor time"), patience(0.1):
+        stubborn(3)
 
 
 def test_a_process_that_hears_no_signal_ends():

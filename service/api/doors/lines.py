@@ -14,6 +14,7 @@ from service.api.doors.requests import Asked, Chat, Completion
 from service.api.errors import Problem
 from service.api.guard import loads
 from service.catalog import Invalid, Prepared, faults
+from service.drawing import drawn
 from service.spec import JobSpec
 from service.views.doors import BatchFault
 
@@ -188,7 +189,7 @@ def _prepared(requests: Sequence[Request], batch: str) -> Prepared:
     first = requests[0]
     if first.asked is None:
         try:
-            return catalog.prepare(JobSpec.model_validate(first.line.body))
+            return catalog.prepare(drawn(JobSpec.model_validate(first.line.body)))
         except ValidationError as error:
             raise Invalid(faults(error, JobSpec)) from None
     if len(requests) == 1:

@@ -14,6 +14,8 @@ from search.configs import ModelConfig
 from search.keys import START, Words, uniforms
 from search.plugins import plugin
 from search.ports import Answer, Config, Failed, Generator, Item, Many, Rows, Score, Verifier
+from verifiers.each import each
+from verifiers.patience import patience
 
 ENTRY_POINTS = """
 [winnow.generators]
@@ -29,6 +31,7 @@ outside/deadly = outside:deadly
 outside/above = outside:above
 outside/raising = outside:raising
 outside/poisoned = outside:poisoned
+outside/stubborn = outside:stubborn
 """
 
 
@@ -139,6 +142,17 @@ def deadly(config: Nothing) -> Verifier:
         return [Score(0.0, True) for _ in answers]
 
     return verify
+
+
+@plugin(version="1", place="process")
+def stubborn(config: Nothing) -> Verifier:
+    """The answer "hang" is a long call into C, which hears no signal."""
+
+    def judge(answer: Answer) -> Score:
+        with patience(0.2):
+            return Score(float(sum(range(10**12)) if answer.value == "hang" else 1))
+
+    return each(judge)
 
 
 @plugin(version="1", place="process")
