@@ -42,15 +42,12 @@ def test_tilted_mixture(potential: str, ess: float) -> None:
 
 
 def test_the_papers_literal_products_are_right_in_the_limit_and_poor() -> None:
-    for potential, most in (("paper_max", 300), ("paper_sum", 60)):
+    found = dict[str, Any]()
+    for potential, runs, most in (("paper_max", 64, 300), ("paper_sum", 16, 60)):
         config = {"particles": 1024, "potential": potential, "every": 4, "begin": 4}
-        found = populations(g2(), verifier("toy/linear"), "feynman_kac", config, range(32))
-        assert np.mean([p.ess for p in found]) < most
-    config = {"particles": 1024, "potential": "paper_max", "every": 4, "begin": 4}
-    means = [
-        float(p.weights @ p.rows.columns["x"])
-        for p in populations(g2(), verifier("toy/linear"), "feynman_kac", config, range(64))
-    ]
+        found[potential] = populations(g2(), verifier("toy/linear"), "feynman_kac", config, range(runs))
+        assert np.mean([p.ess for p in found[potential]]) < most
+    means = [float(p.weights @ p.rows.columns["x"]) for p in found["paper_max"]]
     assert np.mean(means) == pytest.approx(G2_MEAN, abs=0.04)
 
 
@@ -80,9 +77,13 @@ def test_tempering_does_not_move_the_target(potential: str, schedule: str) -> No
 
 @pytest.mark.parametrize(("particles", "potential"), [(4, "difference"), (64, "difference"), (4, "max"), (4, "mean")])
 def test_exp_log_z_is_unbiased_for_any_number_of_particles(particles: int, potential: str) -> None:
-    """G9, 10^4 runs of the default potential, 2,000 of the others: three bits q = .3, r = number of ones, tilt 1.5."""
+    """G9: three bits q = .3, r = number of ones, tilt 1.5.
+
+    The ratio's standard deviation is 1.03 at K = 4 and .27 at 64, so its mean is known to 1.6 % (4,000 runs), 2.3 %
+    (2,000) and 1.2 % (500). Without the factors of earlier resamplings it would be .67 at K = 4 and .26 at 64.
+    """
     config = {"particles": particles, "tilt": 1.5, "potential": potential}
-    runs = 10_000 if (particles, potential) == (4, "difference") else 2_000
+    runs = 500 if particles == 64 else 4_000 if potential == "difference" else 2_000
     found = populations(model("toy/bits"), verifier("toy/ones"), "feynman_kac", config, range(runs))
     assert unbiased([log_z(p) for p in found], 2.145470)
     assert max(len(p.splits) for p in found) > 0  # or nothing was tested

@@ -73,16 +73,16 @@ def test_the_pivot_is_the_best_so_far_and_neighbours_are_near() -> None:
 def test_one_round_has_the_law_of_the_best_neighbour() -> None:
     """In d dimensions a neighbour's first number is c p + sqrt(1 - c^2) sqrt(|p|^2 - p^2) t, t that of a random unit
     vector of d - 1 dimensions; for d = 3 it is the cosine of a uniform angle. The best of 4 is 4 of those; its mean
-    over 2,000 searches has a standard error below .03."""
+    over 1,000 searches has a standard error below .04."""
     config = {**ZERO, "rounds": 1, "cosine": 0.6}
-    found = many([Search(Straight(1, size=3), VALUE, "noise_search", config, seed) for seed in range(2000)])
+    found = many([Search(Straight(1, size=3), VALUE, "noise_search", config, seed) for seed in range(1000)])
     got = np.array([rewards(p)[1:].max() for p in found])
     p = np.array([population.rows.columns["x"][0] for population in found])
     t = np.cos(np.pi * (np.arange(20_000) + 0.5) / 20_000)  # w.e is |e - (e.u)u| cos(angle), the angle in the plane
     largest = np.sort(t)
     weights = np.diff((np.arange(20_001) / 20_000) ** 4)
     expected = 0.6 * p[:, 0] + 0.8 * np.sqrt((p[:, 1:] ** 2).sum(1)) * (largest @ weights)
-    assert abs(np.mean(got - expected)) < 4 * np.std(got - expected) / np.sqrt(2000)
+    assert abs(np.mean(got - expected)) < 4 * np.std(got - expected) / np.sqrt(1000)
 
 
 @pytest.mark.parametrize("generator", [Straight(3), Straight(1)], ids=["3", "1"])
@@ -142,8 +142,11 @@ def test_an_unscored_answer_is_no_pivot() -> None:
 
 
 def test_zero_order_climbs() -> None:
-    """8 normals: the first has sd 1; the noise keeps its length, so that the best possible is sqrt(8) or so."""
-    found = many([Search(Straight(1), VALUE, "noise_search", {**ZERO, "rounds": 20}, s) for s in range(40)])
+    """8 normals: the first has sd 1; the noise keeps its length, so that the best possible is sqrt(8) or so.
+
+    The mean of 15 searches is 2.6 with a standard error of .14.
+    """
+    found = many([Search(Straight(1), VALUE, "noise_search", {**ZERO, "rounds": 20}, s) for s in range(15)])
     assert np.mean([rewards(p).max() for p in found]) > 2.2
     assert all(rewards(p).max() >= rewards(p)[0] for p in found)
 
@@ -193,8 +196,9 @@ def test_dearest_course_is_that_of_some_number_of_steps() -> None:
 
 
 def test_paths_improve_round_by_round() -> None:
-    """Rows that are kept are the best previews of their round, so that more ways give better answers."""
-    means = [gain("noise_search", {"algorithm": "paths", "n": 4, "ways": ways}) for ways in (1, 2, 8)]
+    """Rows that are kept are the best previews of their round, so that more ways give better answers: by 0, 1.2 and
+    2.7, each with a standard error of .13 or less."""
+    means = [gain("noise_search", {"algorithm": "paths", "n": 4, "ways": ways}, 40) for ways in (1, 2, 8)]
     assert abs(means[0][0]) < 4 * means[0][1]
     assert means[1][0] + 0.3 < means[2][0]
     assert means[1][0] > 0.5
