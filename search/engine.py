@@ -64,8 +64,8 @@ class Engine:
         advance = self.verb(generator, "advance", lambda blocks: divided(generator.advance, blocks))
         if generator.batch_key in self.profiled:
             return
-        if is_remote(generator):
-            advance.filled.limit = cast(Remote, generator).limit
+        if (limit := getattr(generator, "limit", None)) is not None:  # it knows best: see `Remote`
+            advance.filled.limit = limit
             return
 
         def rows(n: int) -> Rows:
