@@ -15,7 +15,7 @@ from search.batching import Batcher, Filled, OutOfMemory, best_limit, contained
 from search.known import Known, worth
 from search.ports import Answer, Failed, Floats, Generator, Item, Rows, Score, Task, Verdicts, unscored
 from search.scoring import Awaited, Judge, Plain, Scored, awaited, clean, shared
-from search.tools import Neighbouring, Remote, Renoising, Tools
+from search.tools import Neighbouring, Renoising, Tools
 
 
 class Stopped(Exception):
