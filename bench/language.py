@@ -12,6 +12,7 @@ object.
 import argparse
 import asyncio
 import json
+import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -138,6 +139,8 @@ async def measured(items: Sequence[Item], samples: int, rounds: int, cores: int)
                 found[name] += theirs(control, part, samples)
                 torch.set_num_threads(1)
             seconds[name] += time.perf_counter() - started
+            n = sum(tokens for _, tokens in found[name])
+            print(f"{name}: {n} tokens in {seconds[name]:.1f} s", file=sys.stderr, flush=True)
     tokens = {name: sum(n for _, n in answers) for name, answers in found.items()}
     rates = {name: tokens[name] / seconds[name] for name in tokens}
     said = {name: [texts for texts, _ in answers] for name, answers in found.items()}

@@ -17,7 +17,7 @@ from search.known import Known, worth
 from search.ports import Answer, Failed, Floats, Generator, Item, Rows, Score, Task, Verdicts, unscored
 from search.scoring import Awaited, Combine, Judge, Plain, Scored, awaited, clean, shared
 from search.stepping import fault, stepped
-from search.tools import Neighbouring, Remote, Renoising, Tools
+from search.tools import Neighbouring, Renoising, Tools
 
 
 class Stopped(Exception):
@@ -66,8 +66,8 @@ class Engine:
         advance = self.network(generator)
         if generator.batch_key in self.profiled:
             return
-        if is_remote(generator):
-            advance.filled.limit = cast(Remote, generator).limit
+        if (limit := getattr(generator, "limit", None)) is not None:  # it knows best: see `Remote`
+            advance.filled.limit = limit
             return
 
         def rows(n: int) -> Rows:

@@ -21,7 +21,12 @@ from service.progress import watched
 from service.settings import Settings
 from service.views import CandidateView, CurveView
 
-TASKS = ("lcm", "letter_counting", "gcd", "count_bits")
+TASKS: dict[str, dict[str, int]] = {  # questions that so small a model answers now and then
+    "lcm": {"min_value": 1, "max_value": 10},
+    "letter_counting": {"min_words": 3, "max_words": 10},
+    "gcd": {"min_value": 1, "max_value": 20},
+    "count_bits": {"min_n": 1, "max_n": 255},
+}
 ITEMS, SAMPLES, SHOTS = 30, 16, 3
 MODEL: dict[str, Any] = {"name": "smollm2", "temperature": 0.8, "max_tokens": 16, "stop": ["\n"], "context": 512}
 
@@ -38,7 +43,7 @@ def questions(task: str, count: int = ITEMS, shots: int = SHOTS, seed: int = 0) 
     """Items of a task of reasoning-gym: `shots` other questions with their answers, then the question; its target."""
     import reasoning_gym
 
-    drawn: list[Any] = list(reasoning_gym.create_dataset(task, size=shots + count, seed=seed))
+    drawn: list[Any] = list(reasoning_gym.create_dataset(task, size=shots + count, seed=seed, **TASKS[task]))
     before = "".join(f"Q: {one['question']}\nA: {one['answer']}\n\n" for one in drawn[:shots])
     return [
         {"id": f"{task}-{i}", "prompt": f"{before}Q: {one['question']}\nA:", "target": one["answer"]}
