@@ -15,6 +15,7 @@ GENERATORS = Registry(
         "digits-early": "generators.digits:digits_early",
         "digits-unconditional": "generators.digits:digits_unconditional",
         "terrain": "generators.terrain:terrain",
+        "endpoint": "generators.openai:endpoint",
     },
     ModelConfig,
 )

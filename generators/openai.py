@@ -62,8 +62,8 @@ class OpenAI(ModelConfig):
                 raise ValueError(f"endpoint {self.endpoint!r} cannot continue a text: leave `step` out")
             if self.logprobs:
                 raise ValueError("`logprobs` does not go with `step`")
-            if self.step.unit == "line" and server.stop_reason and len(self.stop) > 3:
-                raise ValueError("with steps of a line, which use one themselves, `stop` has at most 3")
+            if self.step.unit == "line" and ("\n" in self.stop or len(self.stop) > 3):
+                raise ValueError("steps of a line need the stop \"\\n\" for themselves: give at most 3 others in `stop`")
         return self
 
     @property

@@ -20,7 +20,8 @@ from search.ports import TOGETHER, Bools, Failed, Ints, Item, Rows
 JITTER = 0x7FFF0000
 """Counter of the random numbers that spread retries; seeds of requests have the step's."""
 PATIENCE = 0.05  # seconds for one search of a pattern, which may be slow on purpose
-MARK = "\n"
+MARK = "\n"  # ends a line
+FORMS = 3  # replies in no known form that are paid for one row, at most
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +83,7 @@ class Completions:
             if not isinstance(error, asyncio.CancelledError) or not asked.had.any():
                 raise
             for row in np.flatnonzero(~asked.had).tolist():
-                asked.fail(row, "the job was cancelled before the answer came")
+                asked.fail(row, "the job was stopped before the answer came", unknown=True)
         return asked.rows()
 
     def _groups(self, rows: Rows) -> list[list[int]]:
@@ -152,10 +153,15 @@ class Asked:
 
     async def all_of(self, group: Sequence[int]) -> None:
         """Rows of one prompt, in one request if the server can; those that it does not bring, one by one."""
-        missing: Iterable[int] = group
+        missing, refused = group, False
         if len(group) > 1 and not self.line.alone:
-            missing = await self._several(group)
+            try:
+                missing = await self._several(group)
+            except Refused:
+                refused = True
         await asyncio.gather(*(self._one(row) for row in missing))
+        if refused and any(self.columns["failed"][row] is None for row in group):
+            self.line.alone = True  # it answers the same prompt when it is asked for one answer
 
     async def _several(self, group: Sequence[int]) -> Sequence[int]:
         """Ask for all at once; the rows that are still missing. A request that fails takes no row with it."""
@@ -163,56 +169,66 @@ class Asked:
         chat, body = self.model.request(self.before, first, self.seeds[first], n)
         try:
             found = await self.line.ask(chat, body, partial(self._jitter, first), tries=1)
-        except (Refused, Lost):
+        except Lost:
             return group
         if len(found.choices) == 1:
             self.line.alone = True
         self._paid(group[: len(found.choices)], found)
-        return [
-            row
-            for row, choice in zip(group, [*found.choices, *[None] * n][:n], strict=True)
-            if choice is None or not self.keep(row, choice)
-        ]
+        missing: list[int] = []
+        for row, choice in zip(group, [*found.choices, *[None] * n][:n], strict=True):
+            if choice is None:
+                missing.append(row)
+            else:
+                self.keep(row, choice)
+        return missing
 
     async def _one(self, row: int) -> None:
         """One row, however often it takes."""
         chat, body = self.model.request(self.before, row, self.seeds[row], 1)
         try:
-            for _ in range(3):
+            for _ in range(FORMS):
                 found = await self.line.ask(chat, body, partial(self._jitter, row))
                 self._paid([row], found)
-                if found.choices[0] is not None and self.keep(row, found.choices[0]):
-                    return
-            self.fail(row, f"endpoint {self.model.endpoint.name!r}: 3 replies, each with a choice in no known form")
+                if (choice := found.choices[0]) is not None:
+                    return self.keep(row, choice)
+            self.fail(row, f"endpoint {self.model.endpoint.name!r}: {FORMS} replies with a choice in no known form")
         except Refused as error:
-            self.fail(row, str(error), tokens=0)
-        except Lost as error:
             self.fail(row, str(error))
+        except Lost as error:
+            self.fail(row, str(error), unknown=True)
 
     def _jitter(self, row: int, attempt: int) -> float:
         return float(keys.uniforms(self.before.keys[row : row + 1], JITTER + attempt, 1)[0, 0])
 
     def _paid(self, group: Sequence[int], found: Reply) -> None:
         """Count a reply's tokens: by row where each row's can be told, else together on the first of them."""
-        first, prompt = group[0], self.spent["prompt_tokens"]
-        prompt[first] = UNKNOWN if found.prompt_tokens < 0 or prompt[first] < 0 else prompt[first] + found.prompt_tokens
-        tokens = self.spent["tokens"]
+        self._count("prompt_tokens", group[0], found.prompt_tokens)
         each = found.each()
         if each is not None and len(each) == len(group):
             for row, count in zip(group, each, strict=True):
-                tokens[row] = UNKNOWN if count < 0 or tokens[row] < 0 else tokens[row] + count
+                self._count("tokens", row, count)
         elif found.tokens == UNKNOWN:
-            tokens[group] = UNKNOWN
+            self.spent["tokens"][group] = UNKNOWN
         else:
-            tokens[group] = TOGETHER
-            self.columns["tokens_together"][first] += found.tokens
+            self.spent["tokens"][group] = TOGETHER
+            self._count("tokens", group[0], found.tokens)
 
-    def keep(self, row: int, choice: Choice) -> bool:
-        """Take an answer, or the next step of one; False when there is nothing to take."""
+    def _count(self, name: str, row: int, count: int) -> None:
+        """Add a reply's tokens to a row's. One reply that does not say makes the sum unknown."""
+        so_far = self.spent[name]
+        if count == UNKNOWN or so_far[row] == UNKNOWN:
+            so_far[row] = UNKNOWN
+        elif so_far[row] == TOGETHER:
+            self.columns["tokens_together"][row] += count
+        else:
+            so_far[row] += count
+
+    def keep(self, row: int, choice: Choice) -> None:
+        """Take an answer, or the next step of one."""
         config = self.model.config
         self.had[row] = True
         if choice.text is None:
-            self.fail(row, f"endpoint {self.model.endpoint.name!r}: an answer without text ({choice.reason})", None)
+            self.fail(row, f"endpoint {self.model.endpoint.name!r}: an answer without text ({choice.reason})")
         elif config.step is None:
             self.columns["text"][row] = choice.text
             if config.logprobs:
@@ -221,13 +237,12 @@ class Asked:
             text, ended = stepped(config.step, choice)
             self.columns["text"][row] += text
             self.done[row] = ended or bool(self.before.step[row] + 1 >= self.model.steps)
-        return True
 
-    def fail(self, row: int, reason: str, tokens: int | None = UNKNOWN) -> None:
-        """A record in place of an answer. tokens: what it cost on top; None for what is counted already."""
+    def fail(self, row: int, reason: str, unknown: bool = False) -> None:
+        """A record in place of an answer. unknown: nobody can say what it cost."""
         self.had[row] = self.done[row] = True
         self.columns["failed"][row] = reason
-        if tokens == UNKNOWN and self.spent["tokens"][row] == 0:
+        if unknown and self.spent["tokens"][row] == 0:
             self.spent["tokens"][row] = UNKNOWN
 
 

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, cast
 
-UNKNOWN = -1
+from search.ports import UNSAID as UNKNOWN
 
 
 class Malformed(ValueError):
