@@ -2,9 +2,8 @@
 
     python -m generators.misbehaving --port 0 [--latency 0.05] [--errors 0.05] ...
 
-Prints its URL. What befalls a request, and what it is answered, follows from `seed`, the request's body and how often it
-came before: two runs that ask the same see the same. Answers are texts of a Markov chain: one symbol "0", "1" or "2" a
-line (the chain of `toy/markov`), `length` lines, a token a symbol and a token a line's end; so their law is known, also
+Prints its URL. What befalls a request, and what it is answered, follows from `seed`, the request's body and how often
+it came before: two runs that ask the same see the same. Answers are texts of a known law (`generators.scripted`), also
 when a text is continued. `GET /stats` counts what came.
 """
 
@@ -16,8 +15,8 @@ from dataclasses import asdict, dataclass, field, fields
 from hashlib import blake2b
 from typing import Any, Self, cast
 
-INITIAL = (0.5, 0.3, 0.2)
-TRANSITION = ((0.6, 0.3, 0.1), (0.2, 0.5, 0.3), (0.3, 0.3, 0.4))
+from generators.scripted import Chance, written
+
 TEXTS = {400: "this prompt cannot be answered", 401: "no such key", 500: "out of luck", 429: "slow down"}
 
 
@@ -44,6 +43,7 @@ class Faults:
     stop_reason: bool = False
     capacity: int = 1_000_000  # requests at once; 429 beyond
     key: str = ""  # 401 without it
+    redirect: str = ""  # 307 to this URL
 
 
 @dataclass
@@ -57,50 +57,6 @@ class Stats:
     most: int = 0
     closed: int = 0
     by_status: Counter[int] = field(default_factory=Counter[int])
-
-
-class Chance:
-    """Uniform numbers in [0, 1) that follow from some values."""
-
-    def __init__(self, *named: Any) -> None:
-        self.named, self.drawn, self.left = repr(named).encode(), 0, b""
-
-    def __call__(self) -> float:
-        """The next one."""
-        if not self.left:
-            self.left = blake2b(self.named + self.drawn.to_bytes(4, "little")).digest()
-            self.drawn += 1
-        head, self.left = self.left[:8], self.left[8:]
-        return int.from_bytes(head, "little") / 2**64
-
-
-def symbol(before: str, u: float) -> str:
-    """The next symbol of the chain by inversion; before: "" for the first."""
-    total = 0.0
-    for i, p in enumerate(TRANSITION[int(before)] if before else INITIAL):
-        total += p
-        if u < total:
-            return str(i)
-    return "2"
-
-
-def written(prefix: str, chance: Chance, most: int, stop: list[str], length: int) -> tuple[list[str], str, str | None]:
-    """Tokens that go on from `prefix`, why they end, and the stop string that ended them."""
-    said, tokens = [mark for mark in prefix if mark in "012"], list[str]()
-    line_open = bool(prefix) and not prefix.endswith("\n")
-    while len(tokens) < most:
-        if not line_open and len(said) == length:
-            return tokens, "stop", None
-        token = "\n" if line_open else symbol(said[-1] if said else "", chance())
-        if not line_open:
-            said.append(token)
-        line_open = not line_open
-        tokens.append(token)
-        text = "".join(tokens)
-        for end in stop:
-            if end in text:
-                return list(text[: text.index(end)]), "stop", end
-    return tokens, "length", None
 
 
 class Connection(asyncio.Protocol):
@@ -169,7 +125,7 @@ class Misbehaving:
 
     async def serve(self, connection: Connection, path: str, headers: dict[str, str], body: bytes) -> None:
         """One request, with whatever befalls it."""
-        stats, faults = self.stats, self.faults
+        stats = self.stats
         stats.requests += 1
         stats.flying += 1
         stats.most = max(stats.most, stats.flying)
@@ -186,6 +142,9 @@ class Misbehaving:
         self.seen[name] += 1
         if faults.key and headers.get("authorization") != f"Bearer {faults.key}":
             return self._fault(connection, 401, f"; you sent {headers.get('authorization', 'nothing')}")
+        if faults.redirect:
+            connection.send(307, b"{}", f"Location: {faults.redirect}\r\n")
+            return 307
         if self.stats.flying > faults.capacity or fate() < faults.limited:
             return self._fault(connection, 429)
         await asyncio.sleep(faults.latency)
@@ -261,7 +220,7 @@ class Misbehaving:
         """The same reply as server-sent events, a chunk a character."""
         events: list[dict[str, Any]] = []
         for choice in reply["choices"]:
-            for mark in (choice["message"]["content"] if chat else choice["text"]):
+            for mark in choice["message"]["content"] if chat else choice["text"]:
                 piece = {"delta": {"content": mark}} if chat else {"text": mark}
                 events.append({"choices": [{"index": choice["index"], **piece, "finish_reason": None}]})
             last = {"index": choice["index"], "finish_reason": choice["finish_reason"]}

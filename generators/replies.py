@@ -82,7 +82,9 @@ def text_choice(choice: dict[str, Any]) -> Choice | None:
     listed = choice.get("logprobs")
     found = cast(dict[str, Any], listed) if isinstance(listed, dict) else {}
     tokens, values = found.get("tokens") or [], found.get("token_logprobs") or []
-    return _choice(choice, choice["text"], list(zip(tokens, values, strict=False)) if len(tokens) == len(values) else [])
+    return _choice(
+        choice, choice["text"], list(zip(tokens, values, strict=False)) if len(tokens) == len(values) else []
+    )
 
 
 def _choice(choice: dict[str, Any], text: Any, pairs: list[tuple[Any, Any]]) -> Choice | None:

@@ -30,6 +30,9 @@ class Settings(BaseSettings):
     lanes: int | None = Field(
         default=None, ge=1, description="Calls at once on a worker's device; 1 GPU, or all cores."
     )
+    endpoints: Path | None = Field(
+        default=None, description="TOML file of models behind endpoints. From the environment alone: plug-ins read it."
+    )
     window: int = Field(default=256, ge=1, description="Shards of one model and lane in Redis at a time.")
     body_limit: int = Field(default=16 * 2**20, ge=1, description="Largest request body, in bytes.")
     file_limit: int = Field(default=200 * 2**20, ge=1, description="Largest upload of a batch file, in bytes.")
