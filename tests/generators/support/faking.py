@@ -58,14 +58,14 @@ class Bed:
                 await asking.hang_up()
 
     def advanced(
-        self, faults: Faults, n: int, job: dict[str, Any] | None = None, item: Item = ITEM, **server: Any
+        self, faults: Faults, count: int, job: dict[str, Any] | None = None, /, **server: Any
     ) -> tuple[Rows, list[Any], Misbehaving]:
-        """n rows taken to their end, their answers, and the server with what it counted."""
+        """Rows taken to their end, their answers, and the server with what it counted."""
 
         async def main() -> tuple[Rows, list[Any], Misbehaving]:
             async with self.fake(faults) as fake:
                 model = self.model(fake.url, job, **server)
-                rows = fresh(model, n, item)
+                rows = fresh(model, count)
                 while not rows.done.all():
                     live = np.flatnonzero(~rows.done)
                     rows = rows.updated(live, await model.advance(rows[live]))
