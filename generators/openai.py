@@ -63,7 +63,7 @@ class OpenAI(ModelConfig):
             if self.logprobs:
                 raise ValueError("`logprobs` does not go with `step`")
             if self.step.unit == "line" and ("\n" in self.stop or len(self.stop) > 3):
-                raise ValueError('steps of a line need the stop "\\n" for themselves: give at most 3 others in `stop`')
+                raise ValueError("a line's end is what steps stop at: give at most 3 other strings in `stop`")
         return self
 
     @property

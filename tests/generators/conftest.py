@@ -7,7 +7,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent / "support"))
 
-from faking import Bed  # noqa: E402
+from faking import Bed
 
 
 @pytest.fixture
