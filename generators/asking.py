@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 import email.utils
+import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -39,25 +40,43 @@ class Again(Exception):
 
 @dataclass(eq=False)
 class Line:
-    """The way to one endpoint, shared by all jobs of an event loop. alone: the server gives one answer a request."""
+    """The way to one endpoint, shared by all jobs of an event loop. alone: the server gives one answer a request.
+
+    A client for each request in flight: one client looks at all of its connections twice a request, which costs more
+    than all else when there are many.
+    """
 
     endpoint: Endpoint
-    client: httpx.AsyncClient
     gate: Gate
     secret: str = field(repr=False, default="")
     alone: bool = False
+    trusted: ssl.SSLContext = field(repr=False, default_factory=httpx.create_ssl_context)
+    idle: list[httpx.AsyncClient] = field(default_factory=list[httpx.AsyncClient])
+    clients: list[httpx.AsyncClient] = field(default_factory=list[httpx.AsyncClient])
 
     @classmethod
     def to(cls, endpoint: Endpoint) -> "Line":
         """A new one. Raises Unreadable for a key that is not there."""
-        secret = endpoint.secret
+        return cls(endpoint, Gate(endpoint.concurrency), endpoint.secret)
+
+    @contextlib.contextmanager
+    def _client(self) -> Iterator[httpx.AsyncClient]:
+        """One that nobody uses: the last one that fell idle, whose connection is the warmest."""
+        client = self.idle.pop() if self.idle else self._another()
+        try:
+            yield client
+        finally:
+            self.idle.append(client)
+
+    def _another(self) -> httpx.AsyncClient:
         client = httpx.AsyncClient(
-            headers={"Authorization": f"Bearer {secret}"} if secret else {},
-            timeout=httpx.Timeout(endpoint.timeout, connect=min(10.0, endpoint.timeout)),
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=endpoint.concurrency),
+            headers={"Authorization": f"Bearer {self.secret}"} if self.secret else {},
+            timeout=httpx.Timeout(self.endpoint.timeout, connect=min(10.0, self.endpoint.timeout)),
+            verify=self.trusted,
             follow_redirects=False,  # the key is for this host alone
         )
-        return cls(endpoint, client, Gate(endpoint.concurrency), secret)
+        self.clients.append(client)
+        return client
 
     async def ask(self, chat: bool, body: dict[str, Any], jitter: Callable[[int], float], tries: int = 0) -> Reply:
         """The reply to one request. jitter: uniform in (0, 1), by try. tries: at most, apart from 429; 0 for no limit.
@@ -89,8 +108,9 @@ class Line:
         """One try. Raises Refused, Again."""
         url = f"{self.endpoint.url}/{'chat/completions' if chat else 'completions'}"
         try:
-            async with asyncio.timeout(self.endpoint.timeout), self.client.stream("POST", url, json=body) as response:
-                content = await received(response)
+            with self._client() as client:
+                async with asyncio.timeout(self.endpoint.timeout), client.stream("POST", url, json=body) as response:
+                    content = await received(response)
         except TimeoutError:
             raise Again(f"no reply within {self.endpoint.timeout:g} s") from None
         except httpx.RequestError as error:
@@ -149,4 +169,5 @@ def line(endpoint: Endpoint) -> Line:
 async def hang_up() -> None:
     """Close all connections of the running event loop."""
     for one in _lines.pop(asyncio.get_running_loop(), {}).values():
-        await one.client.aclose()
+        for client in one.clients:
+            await client.aclose()

@@ -83,7 +83,7 @@ def test_logprobs_that_a_server_leaves_out_are_null(bed: Bed) -> None:
 
 
 def test_tokens_that_a_server_does_not_report_stay_unknown(bed: Bed) -> None:
-    rows, answers, fake = bed.advanced(Faults(unreported=0.5), 64, n=1)
+    rows, _, fake = bed.advanced(Faults(unreported=0.5), 64, n=1)
     unknown = rows.columns["tokens"] == UNSAID
     assert 16 < unknown.sum() < 48
     np.testing.assert_array_equal(unknown, rows.columns["prompt_tokens"] == UNSAID)
@@ -297,9 +297,7 @@ def test_without_a_file_there_is_no_endpoint(monkeypatch: pytest.MonkeyPatch) ->
     from generators.openai import OpenAI
 
     monkeypatch.delenv("WINNOW_ENDPOINTS", raising=False)
-    with pytest.raises(
-        ValueError, match="valid: none: the operator lists them in the file that WINNOW_ENDPOINTS names"
-    ):
+    with pytest.raises(ValueError, match="valid: none: the operator lists them in the file that WINNOW_ENDPOINTS"):
         OpenAI(endpoint="fake")
 
 
