@@ -5,7 +5,7 @@ import contextlib
 import email.utils
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -60,7 +60,7 @@ class Line:
         return cls(endpoint, Gate(endpoint.concurrency), endpoint.secret)
 
     @contextlib.contextmanager
-    def _client(self) -> Iterator[httpx.AsyncClient]:
+    def _client(self) -> Generator[httpx.AsyncClient]:
         """One that nobody uses: the last one that fell idle, whose connection is the warmest."""
         client = self.idle.pop() if self.idle else self._another()
         try:

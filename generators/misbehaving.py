@@ -11,7 +11,7 @@ import argparse
 import asyncio
 import json
 from collections import Counter
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from hashlib import blake2b
 from typing import Any, Self, cast
 
@@ -90,7 +90,7 @@ class Connection(asyncio.Protocol):
         del self.buffer[: end + 4 + size]
         path = head.split(" ")[1]
         if path == "/stats":
-            self.send(200, json.dumps(asdict(self.server.stats)).encode())
+            self.send(200, json.dumps(vars(self.server.stats)).encode())
         else:
             self.work = asyncio.ensure_future(self.server.serve(self, path, headers, body))
 
