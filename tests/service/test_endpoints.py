@@ -136,13 +136,13 @@ def resident(pid: int) -> int:
 def test_many_samples_in_flat_memory_and_a_worker_that_dies_loses_a_shard(
     ours: tuple[Stack, Client], urls: dict[str, str]
 ) -> None:
-    """1,500 samples of one item; bench/endpoint.py does the same with 10,000."""
-    (stack, client), n = ours, 1500
+    """900 samples of one item; bench/endpoint.py does the same with 10,000."""
+    (stack, client), n = ours, 900
     view = client.submit(asked("many", 1, n))
-    until(lambda: client.job(view.id).counts.candidates >= 300, 60)
+    until(lambda: client.job(view.id).counts.candidates >= 200, 60)
     (pid,) = pids(stack)
     before = resident(pid)
-    until(lambda: client.job(view.id).counts.candidates >= n - 300, 60)
+    until(lambda: client.job(view.id).counts.candidates >= n - 200, 60)
     assert resident(pid) - before < 20 * 2**20
     os.kill(pid, signal.SIGKILL)
     whole(client, ended(client, view.id, 60), n)
