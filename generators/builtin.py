@@ -17,6 +17,7 @@ GENERATORS = Registry(
         "terrain": "generators.terrain:terrain",
         "smollm2": "generators.language:smollm2",
         "language": "generators.language:language",
+        "endpoint": "generators.openai:endpoint",
     },
     ModelConfig,
 )

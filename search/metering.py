@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from pydantic import Field
 
-from search.ports import Failed, Floats, Frozen, Generator, Rows, Verdicts
+from search.ports import UNSAID, Failed, Floats, Frozen, Generator, Rows, Verdicts
 from search.tools import Tools
 
 
@@ -48,12 +48,18 @@ class Spent:
 
     def read(self, before: Rows | None, after: Rows) -> None:
         """Count the tokens by which rows have grown."""
-        for name in ("tokens", "prompt_tokens"):
-            if (now := after.columns.get(name)) is not None:
-                grown = np.maximum(now, 0) - (0 if before is None else np.maximum(before.columns[name], 0))
-                setattr(self, name, getattr(self, name) + int(grown.sum()))
+        self.tokens += grown("tokens", before, after) + grown("tokens_together", before, after)
+        self.prompt_tokens += grown("prompt_tokens", before, after)
         if before is not None and "tokens" in after.columns:
-            self.unreported += int((~before.done & (after.columns["tokens"] < 0)).sum())
+            self.unreported += int((~before.done & (after.columns["tokens"] == UNSAID)).sum())
+
+
+def grown(name: str, before: Rows | None, after: Rows) -> int:
+    """Sum of what was added to a column of counts, as far as they are known."""
+    if (now := after.columns.get(name)) is None:
+        return 0
+    old = 0 if before is None else np.maximum(before.columns[name], 0)
+    return int(np.where(now < 0, 0, now - old).sum())
 
 
 @dataclass

@@ -18,6 +18,9 @@ T = TypeVar("T")
 Many = Annotated[tuple[T, ...], Field(strict=False)]
 """An immutable list: a JSON array in, a tuple inside."""
 
+UNSAID, TOGETHER = -1, -2
+"""Counts of tokens that nobody has told, and that were told of several rows in one sum."""
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -79,8 +82,9 @@ class Rows:
 
     keys: uint32 [n, 2], names all noise that a row will ever draw. step: steps taken. done: nothing left to advance.
     spent: evaluations used so far. columns: the generator's own state, opaque to methods; of numbers, or (dtype object)
-    of JSON values. Two names are known to all: `tokens`, generated so far, and `prompt_tokens`, read, int64; -1 where a
-    server has not said.
+    of JSON values. Two names are known to all: `tokens`, generated so far, and `prompt_tokens`, read, int64; UNSAID
+    where a server has not said. `tokens` is TOGETHER where it has said it of several rows at once; their sum stands on
+    one of them, in `tokens_together`.
     """
 
     keys: Words

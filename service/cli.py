@@ -94,12 +94,14 @@ def worker(
 
     from generators.builtin import GENERATORS
     from search.plugins import Unknown
-    from service.opening import Unusable, reached
+    from service.opening import Unusable, listed, reached
     from service.worker import main
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line a request is too much
     chosen = settings(data_dir=data_dir)
     try:
+        listed()
         reached(chosen)
         for each in model or []:
             GENERATORS.find(each)

@@ -8,6 +8,7 @@ from typing import IO
 import redis
 from sqlalchemy.exc import SQLAlchemyError
 
+from generators import endpoints
 from service import catalog
 from service.queue import Broker
 from service.settings import Settings
@@ -47,8 +48,17 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
+def listed() -> None:
+    """Read the operator's endpoints, if there are any. Raises Unusable."""
+    try:
+        endpoints.endpoints()
+    except endpoints.Unreadable as error:
+        raise Unusable(str(error)) from None
+
+
 def opened(settings: Settings) -> Store:
     """The database, migrated. Raises Unusable."""
+    listed()
     try:
         catalog.owned()
         store = Store(settings.database)

@@ -1,0 +1,56 @@
+"""What a request says, and where a step of its reply ends."""
+
+from typing import Any
+
+import regex
+
+from generators.endpoints import Endpoint
+from generators.openai import OpenAI, Step
+from generators.replies import Choice
+
+PATIENCE = 0.05  # seconds for one search of a pattern, which may be slow on purpose
+MARK = "\n"  # ends a line
+
+
+def request(config: OpenAI, server: Endpoint, prompt: Any, text: str, seed: int, n: int) -> tuple[bool, dict[str, Any]]:
+    """Whether it goes to /chat/completions, and its body: n ways to go on with `text` after `prompt`."""
+    stop = [*config.stop, *([MARK] if config.step and config.step.unit == "line" and server.stop_reason else [])]
+    body: dict[str, Any] = {
+        **server.body,
+        "model": config.model or server.model,
+        "temperature": config.temperature,
+        "top_p": config.top_p,
+        server.limit_field: config.per_step,
+        **({"stop": stop} if stop else {}),
+        **({"seed": seed} if server.seed else {}),
+        **({"n": n} if n > 1 else {}),
+    }
+    if isinstance(prompt, str) and server.completions:
+        return False, body | {"prompt": prompt + text} | ({"logprobs": 1} if config.logprobs else {})
+    turns = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+    if text:
+        turns = [*turns, {"role": "assistant", "content": text}]
+        body |= {"continue_final_message": True, "add_generation_prompt": False}
+    return True, body | {"messages": turns} | ({"logprobs": True} if config.logprobs else {})
+
+
+def stepped(step: Step, choice: Choice) -> tuple[str, bool]:
+    """What a step adds to the text, and whether that ends it.
+
+    A server may say that it stopped at the end of a line. Any other text is cut here behind the step's end: the first
+    tokens of a longer draw are a draw of a shorter one.
+    """
+    text = choice.text or ""
+    if step.unit == "line" and choice.stopped == MARK:
+        return text + MARK, False
+    if step.unit == "line":
+        at = text.find(MARK) + 1
+    else:
+        try:
+            found = regex.search(step.pattern or "", text, timeout=PATIENCE)
+        except TimeoutError:
+            found = None
+        at = found.end() if found else 0
+    if 0 < at < len(text) or (at and choice.reason == "length"):
+        return text[:at], False
+    return text, choice.reason != "length"
