@@ -13,9 +13,9 @@ from weakref import WeakKeyDictionary
 
 import httpx
 
-from generators.endpoints import Endpoint
 from generators.gate import Gate
 from generators.replies import Malformed, Reply, reply, said
+from search.endpoints import Endpoint
 
 LARGEST = 64 * 2**20  # bytes of a reply
 FIRST, SLOWEST = 0.25, 20.0  # seconds of backoff

@@ -4,9 +4,9 @@ from typing import Any
 
 import regex
 
-from generators.endpoints import Endpoint
 from generators.openai import OpenAI, Step
 from generators.replies import Choice
+from search.endpoints import Endpoint
 
 PATIENCE = 0.05  # seconds for one search of a pattern, which may be slow on purpose
 MARK = "\n"  # ends a line

@@ -6,8 +6,8 @@ from typing import Annotated, Literal, Self, cast
 import regex
 from pydantic import Field, model_validator
 
-from generators.endpoints import VARIABLE, Endpoint, endpoints
 from search.configs import ModelConfig
+from search.endpoints import VARIABLE, Endpoint, endpoints
 from search.plugins import plugin
 from search.ports import Frozen, Generator, Item, Many
 

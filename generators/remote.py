@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from generators.asking import line
-from generators.endpoints import Endpoint
 from generators.openai import OpenAI
 from generators.outstanding import Asked
 from search import keys
+from search.endpoints import Endpoint
 from search.ports import Failed, Item, Rows
 
 
