@@ -8,7 +8,7 @@ from typing import IO
 import redis
 from sqlalchemy.exc import SQLAlchemyError
 
-from generators import endpoints
+from search import endpoints
 from service import catalog
 from service.queue import Broker
 from service.settings import Settings
@@ -51,7 +51,7 @@ def listen(host: str, port: int) -> socket.socket:
 def listed() -> None:
     """Read the operator's endpoints, if there are any. Raises Unusable."""
     try:
-        endpoints.endpoints()
+        endpoints.servers()
     except endpoints.Unreadable as error:
         raise Unusable(str(error)) from None
 
