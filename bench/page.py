@@ -24,11 +24,11 @@ from search.ports import Score
 from service import catalog
 from service.api import errors, jobs
 from service.spec import JobSpec
-from service.store import Store, shards
+from service.store import Store, dispatch, shards
 from service.store import jobs as table
 from service.store.schema import scores
 from service.store.shards import Results
-from service.writing import scored
+from service.writing import counted
 
 
 def spec(items: int, samples: int) -> JobSpec:
@@ -49,7 +49,7 @@ def fill(store: Store, items: int, samples: int) -> str:
     job = store.write(table.create, catalog.prepare(spec(items, samples)))
     rng = np.random.default_rng(0)
     hard = rng.beta(0.3, 2, items)
-    while waiting := store.read(shards.waiting, "toy/noop", "batch", 1000):
+    while waiting := store.read(dispatch.waiting, "toy/noop", "batch", 1000):
         for ticket in waiting:
             claimed = store.write(shards.claim, "bench", [("0-1", ticket.shard)]).claims["0-1", ticket.shard]
             found = Results(evaluations=sum(span.count for span in claimed.spans))
@@ -59,13 +59,17 @@ def fill(store: Store, items: int, samples: int) -> str:
                 rows = keys.rows(keys.problem(0, str(span.item)), span.first, span.count)
                 names = [f"{a:08x}{b:08x}" for a, b in rows.tolist()]
                 found.candidates += [
-                    (job.id, span.item, span.first + i, name, json.dumps(int(r)), None, 1, None)
+                    (job.id, span.item, span.first + i, name, json.dumps(int(r)), None, 1, None, None)
                     for i, (name, r) in enumerate(zip(names, right.tolist(), strict=True))
                 ]
-                verdicts = [Score(v, v >= 0.5, None, str(round(5 * v))) for v in value.tolist()]
-                scored(found, "toy/linear", span.item, span.first, verdicts, 0.01)
+                accepted = [Score(v, v >= 0.5, None, str(round(5 * v))) for v in value.tolist()]
                 grades = [Score(float(r), r) for r in right.tolist()]
-                scored(found, "grader", span.item, span.first, grades, 0.01)
+                for label, verdicts in (("toy/linear", accepted), ("grader", grades)):
+                    places = range(span.first, span.first + span.count)
+                    found.scores.setdefault(label, []).extend(
+                        (span.item, i, *score, 0.01) for i, score in zip(places, verdicts, strict=True)
+                    )
+                    counted(found, label, span, verdicts, range(span.count))
                 found.items.append(
                     {"n": span.item, "drawn_": span.count, "evaluations_": span.count, "reason_": None, "error_": None}
                 )

@@ -12,9 +12,10 @@ import numpy as np
 
 from search.metering import Spent
 from search.population import Population, Split
-from search.ports import Rows, Score, Values, Verdicts
+from search.ports import Failed, Rows, Score, Values, Verdicts
 
-TYPES: dict[str, type] = {kind.__name__: kind for kind in (Population, Rows, Verdicts, Score, Values, Split, Spent)}
+KINDS = (Population, Rows, Verdicts, Score, Values, Split, Spent, Failed)
+TYPES: dict[str, type] = {kind.__name__: kind for kind in KINDS}
 
 
 class Unreadable(ValueError):
@@ -46,7 +47,10 @@ def _plain(value: Any, arrays: list[Any]) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, np.ndarray):
-        arrays.append(cast(Any, value))
+        array = cast(Any, value)
+        if array.dtype.hasobject:
+            return {"objects": list(array.shape), "of": [_plain(inner, arrays) for inner in array.ravel()]}
+        arrays.append(array)
         return {"array": len(arrays) - 1}
     name = type(value).__name__
     if TYPES.get(name) is type(value):
@@ -72,6 +76,11 @@ def _whole(tree: Any, arrays: list[Any]) -> Any:
     node = cast(dict[str, Any], tree)
     if "array" in node:
         return arrays[node["array"]]
+    if "objects" in node:
+        array = np.empty(node["objects"], object)
+        for place, inner in zip(np.ndindex(array.shape), node["of"], strict=True):
+            array[place] = _whole(inner, arrays)
+        return array
     if "stack" in node:
         return list(arrays[node["stack"]])
     if "type" in node:

@@ -18,6 +18,16 @@ class ModelConfig(Config):
         return 1
 
     @property
+    def tokens(self) -> int:
+        """Tokens that one sample generates, at most; 0 for a model that counts none."""
+        return 0
+
+    @property
+    def shard(self) -> int | None:
+        """Samples in one piece of work, at most, where evaluations do not tell how long they take."""
+        return None
+
+    @property
     def lacks(self) -> Mapping[str, str]:
         """Capabilities that the plug-in offers but this configuration has not, each with the remedy."""
         return {}

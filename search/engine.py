@@ -1,7 +1,7 @@
 """One engine a device: the requests of all live searches meet in its batches."""
 
 import asyncio
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from inspect import iscoroutinefunction
@@ -13,9 +13,13 @@ import numpy as np
 from search import keys
 from search.batching import Batcher, Filled, OutOfMemory, best_limit, contained
 from search.known import Known, worth
-from search.ports import Answer, Floats, Generator, Item, Rows, Score, Task, Verdicts
-from search.scoring import Awaited, Judge, Plain, Scored, awaited, shared
-from search.tools import Neighbouring, Renoising, Tools
+from search.ports import Answer, Failed, Floats, Generator, Item, Rows, Score, Task, Verdicts, unscored
+from search.scoring import Awaited, Judge, Plain, Scored, awaited, clean, shared
+from search.tools import Neighbouring, Remote, Renoising, Tools
+
+
+class Stopped(Exception):
+    """The search was told to stop while it waited."""
 
 
 class NotANumber(ValueError):
@@ -60,6 +64,9 @@ class Engine:
         advance = self.verb(generator, "advance", lambda blocks: divided(generator.advance, blocks))
         if generator.batch_key in self.profiled:
             return
+        if is_remote(generator):
+            advance.filled.limit = cast(Remote, generator).limit
+            return
 
         def rows(n: int) -> Rows:
             return generator.start([item] * n, keys.rows(keys.problem(0, item.id), 0, n))
@@ -92,6 +99,11 @@ class Engine:
         return await self.batchers[judge.key](answers)
 
 
+def is_remote(generator: Generator) -> bool:
+    """Whether its network is elsewhere."""
+    return iscoroutinefunction(generator.advance)
+
+
 def divided(call: Callable[[Rows], Rows], blocks: Sequence[Rows]) -> list[Rows]:
     """One call over the rows of many blocks, handed back block by block."""
     joined = call(Rows.join(blocks))
@@ -109,6 +121,7 @@ class Shared(Tools):
     task: Task
     generator: Generator
     judges: Sequence[Judge]
+    stopped: Callable[[], object] = lambda: None  # asked while an answer from elsewhere is waited for
 
     async def start(self, first: int, count: int) -> Rows:
         """Rows whose keys follow from the task alone."""
@@ -126,12 +139,34 @@ class Shared(Tools):
         if len(live) < len(rows):
             return rows.updated(live, await self.advance(rows[live])) if len(live) else rows
         call = self.engine.verb(self.generator, "advance", lambda blocks: divided(self.generator.advance, blocks))
-        moved = Rows.join(await self._asked(call, rows))
+        if is_remote(self.generator):
+            moved = await self._elsewhere(call.filled, rows)
+        else:
+            moved = Rows.join(await self._asked(call, rows))
         for name, column in moved.columns.items():
             if column.dtype.kind == "f" and np.isnan(column).any():
                 advice = "try a wider dtype, or another seed"
                 raise NotANumber(f"step {int(moved.step.max())}: the model gave nan in its column {name!r}; {advice}")
-        return replace(moved, spent=rows.spent + self.generator.price)
+        spent = moved.columns.get("evaluations")
+        return replace(moved, spent=rows.spent + self.generator.price if spent is None else spent)
+
+    async def _elsewhere(self, filled: Filled, rows: Rows) -> Rows:
+        """One step of a remote network; given up, but for what is there already, when the search is stopped."""
+        filled.calls += 1
+        filled.rows += len(rows)
+        asking = asyncio.ensure_future(cast(Awaitable[Rows], self.generator.advance(rows)))
+        try:
+            while not asking.done():
+                await asyncio.wait([asking], timeout=0.5)
+                if self.stopped():
+                    asking.cancel()
+        except asyncio.CancelledError:
+            asking.cancel()
+            raise
+        try:
+            return await asking
+        except asyncio.CancelledError:
+            raise Stopped from None
 
     async def preview(self, rows: Rows) -> Verdicts:
         """Every judge's scores of the rows' previews."""
@@ -185,7 +220,17 @@ class Shared(Tools):
 
     async def judged(self, values: Sequence[Any]) -> Verdicts:
         """Every judge's scores of some answers of this task's item."""
-        answers = list(map(Answer, values, repeat(self.task.item)))
+        had = [value for value in values if not isinstance(value, Failed)]
+        answers = list(map(Answer, had, repeat(self.task.item)))
         found = await asyncio.gather(*(self.engine.judge(judge, answers) for judge in self.judges))
         pairs = list(zip(self.judges, found, strict=True))
-        return Verdicts(values, {j.label: j.ruled(f.scores) for j, f in pairs}, {j.label: f.seconds for j, f in pairs})
+        scores = {judge.label: beside(values, judge.ruled(given.scores)) for judge, given in pairs}
+        return Verdicts(values, scores, {judge.label: given.seconds for judge, given in pairs})
+
+
+def beside(values: Sequence[Any], scores: Sequence[Score]) -> Sequence[Score]:
+    """A score for each value, given those of the answers that could be had; the others are unscored, and why."""
+    if len(scores) == len(values):
+        return scores
+    given = iter(scores)
+    return [unscored(clean(value.reason)) if isinstance(value, Failed) else next(given) for value in values]

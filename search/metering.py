@@ -8,9 +8,10 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+import numpy as np
 from pydantic import Field
 
-from search.ports import Floats, Frozen, Generator, Rows, Verdicts
+from search.ports import Failed, Floats, Frozen, Generator, Rows, Verdicts
 from search.tools import Tools
 
 
@@ -26,6 +27,7 @@ class Budget(Frozen):
     """Hard limits; None is no limit."""
 
     evaluations: int | None = Field(None, ge=0, description="Network evaluations, per row and guidance branch.")
+    tokens: int | None = Field(None, ge=0, description="Tokens generated; an answer of unknown length counts in full.")
     previews: int | None = Field(None, ge=0, description="Unfinished answers decoded.")
     verifier_calls: int | None = Field(None, ge=0, description="Answers and previews scored, per verifier.")
     verifier_seconds: float | None = Field(None, ge=0, description="Seconds in verifiers: its share of each call.")
@@ -40,6 +42,18 @@ class Spent:
     previews: int = 0
     verifier_calls: int = 0
     verifier_seconds: float = 0.0
+    tokens: int = 0  # generated, as far as they are known
+    prompt_tokens: int = 0  # read, as far as they are known
+    unreported: int = 0  # steps of rows whose tokens nobody has told
+
+    def read(self, before: Rows | None, after: Rows) -> None:
+        """Count the tokens by which rows have grown."""
+        for name in ("tokens", "prompt_tokens"):
+            if (now := after.columns.get(name)) is not None:
+                grown = np.maximum(now, 0) - (0 if before is None else np.maximum(before.columns[name], 0))
+                setattr(self, name, getattr(self, name) + int(grown.sum()))
+        if before is not None and "tokens" in after.columns:
+            self.unreported += int((~before.done & (after.columns["tokens"] < 0)).sum())
 
 
 @dataclass
@@ -69,12 +83,18 @@ class Metered(Tools):
         if limit is not None and self.spent.verifier_seconds >= limit:
             raise BudgetSpent("verifier_seconds")
 
+    @property
+    def _tokens(self) -> int:
+        """Tokens of one step of one row, at most."""
+        return getattr(self.generator, "tokens", 0)
+
     def _affords(self, currency: str, each: int, wanted: int) -> int:
         """How many of `wanted` calls at `each` still fit."""
         limit: int | None = getattr(self.budget, currency)
         if limit is None or each == 0:
             return wanted
-        return min(wanted, (limit - getattr(self.spent, currency)) // each)
+        unknown = self.spent.unreported * self._tokens if currency == "tokens" else 0
+        return min(wanted, (limit - getattr(self.spent, currency) - unknown) // each)
 
     @property
     def steps(self) -> int:
@@ -86,6 +106,7 @@ class Metered(Tools):
         self._clock()
         for currency, each in (
             ("evaluations", steps * self.generator.price),
+            ("tokens", steps * self._tokens),
             ("previews", self.verdicts - 1),
             ("verifier_calls", self.judges * self.verdicts),
         ):
@@ -96,7 +117,9 @@ class Metered(Tools):
 
     async def start(self, first: int, count: int) -> Rows:
         """As many rows as the budget can carry to their end and to their verdict."""
-        return await self.tools.start(first, self._carries(count, self.steps))
+        rows = await self.tools.start(first, self._carries(count, self.steps))
+        self.spent.read(None, rows)
+        return rows
 
     async def neighbours(self, pivots: Rows, cosine: float) -> Rows:
         """As many of these starts as the budget can carry to their end and to their verdict."""
@@ -114,10 +137,13 @@ class Metered(Tools):
         """One step, refused when it does not fit."""
         self._clock()
         live = int((~rows.done).sum())
-        if self._affords("evaluations", self.generator.price, live) < live:
-            raise BudgetSpent("evaluations")
-        self.spent.evaluations += live * self.generator.price
-        return await self.tools.advance(rows)
+        for currency, each in (("evaluations", self.generator.price), ("tokens", self._tokens)):
+            if self._affords(currency, each, live) < live:
+                raise BudgetSpent(currency)
+        moved = await self.tools.advance(rows)
+        self.spent.evaluations += int((moved.spent - rows.spent).sum())
+        self.spent.read(rows, moved)
+        return moved
 
     async def preview(self, rows: Rows) -> Verdicts:
         """Verdicts on previews, refused when they do not fit."""
@@ -136,7 +162,7 @@ class Metered(Tools):
     async def _scored(self, rows: Rows, ask: Callable[[Rows], Awaitable[Verdicts]]) -> Verdicts:
         if self._affords("verifier_calls", self.judges, len(rows)) < len(rows):
             raise BudgetSpent("verifier_calls")
-        self.spent.verifier_calls += self.judges * len(rows)
         verdicts = await ask(rows)
+        self.spent.verifier_calls += self.judges * sum(not isinstance(answer, Failed) for answer in verdicts.answers)
         self.spent.verifier_seconds += sum(verdicts.seconds.values())
         return verdicts

@@ -6,11 +6,11 @@ device and back inside one batched call, so that rows of different jobs meet in 
 
 from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, NamedTuple, Protocol, Self, TypeVar, overload
+from typing import Annotated, Any, Literal, NamedTuple, Protocol, Self, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from search.keys import Words, fork
 
@@ -29,12 +29,31 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
+class Message(Frozen):
+    """One turn of a conversation."""
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str = Field(max_length=100_000)
+
+
 class Item(Frozen):
-    """One prompt or problem of a job."""
+    """One prompt or problem of a job: raw text, or a conversation in its place."""
 
     id: str = Field(default="", max_length=200, description="Unique in its job; the position when left out.")
     prompt: str = Field(default="", max_length=100_000, description="What the model is asked.")
+    messages: Many[Message] = Field(default=(), max_length=1000, description="A conversation, in place of `prompt`.")
     target: JsonValue = Field(default=None, description="What verifiers and graders compare with.")
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if self.prompt and self.messages:
+            raise ValueError("an item has a `prompt` or `messages`, not both")
+        return self
+
+    @property
+    def asked(self) -> str:
+        """The prompt, or what the conversation's last turn says."""
+        return self.messages[-1].content if self.messages else self.prompt
 
 
 class Config(Frozen):
@@ -59,7 +78,9 @@ class Rows:
     """A block of trajectories in progress: every array has the rows as its first axis.
 
     keys: uint32 [n, 2], names all noise that a row will ever draw. step: steps taken. done: nothing left to advance.
-    spent: evaluations used so far. columns: the generator's own state, opaque to methods.
+    spent: evaluations used so far. columns: the generator's own state, opaque to methods; of numbers, or (dtype object)
+    of JSON values. Two names are known to all: `tokens`, generated so far, and `prompt_tokens`, read, int64; -1 where a
+    server has not said.
     """
 
     keys: Words
@@ -171,11 +192,19 @@ def unscored(reason: str) -> Score:
     return Score(None, None, reason)
 
 
+class Failed(NamedTuple):
+    """In place of an answer that could not be had, such as of an endpoint that is down: a record, never a score."""
+
+    reason: str
+
+
 class Generator(Protocol):
     """A network as a few verbs over blocks of rows. `many in, as many out`: the engine batches rows of all live jobs.
 
     `batch_key`: rows of generators with equal keys may share a call; `advance`, `preview` and `finish` must then depend
-    on the rows alone. `steps`: the most steps that a row takes. `price`: evaluations that one step of one row costs.
+    on the rows alone. `steps`: the most steps that a row takes. `price`: evaluations that one step of one row costs, at
+    most; a column `evaluations` (int64, so far) says what they were. `async def advance` serves several calls at once
+    and batches by itself (see `Remote`). `tokens`, if there is one: those that one step of one row generates, at most.
     """
 
     @property
@@ -198,7 +227,7 @@ class Generator(Protocol):
         ...
 
     def finish(self, rows: Rows) -> list[Any]:
-        """The answers of rows that are done: a JSON value, or an image as uint8 [h, w] or [h, w, 3]."""
+        """The answers of rows that are done: a JSON value, an image as uint8 [h, w] or [h, w, 3], or `Failed`."""
         ...
 
 

@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 
 from search.batching import OutOfMemory
+from search.engine import Stopped
 from search.metering import BudgetSpent, Metered, Spent
 from search.population import Population
 
@@ -40,6 +41,8 @@ async def run(
                 break
     except BudgetSpent as spent:
         reason = "deadline" if spent.currency == "seconds" else "budget"
+    except Stopped:
+        reason = stopped()
     except (OSError, OutOfMemory):
         raise
     except Exception as error:  # the same seeds would raise again; what was found stays found

@@ -1,9 +1,10 @@
 """What methods may do, and the optional verbs of generators behind it."""
 
-from typing import Protocol
+from collections.abc import Hashable, Sequence
+from typing import Any, Protocol
 
 from search.keys import Words
-from search.ports import Floats, Generator, Rows, Verdicts
+from search.ports import Floats, Generator, Item, Rows, Verdicts
 
 
 class Renoising(Protocol):
@@ -32,6 +33,31 @@ class Weighted(Protocol):
     def log_weights(self, rows: Rows) -> Floats:
         """What each row's last step (at step 0: its start) added to its log-weight."""
         ...
+
+
+class Remote(Protocol):
+    """A generator whose network is elsewhere: rows wait for an answer, not for this device.
+
+    `limit`: rows worth having in flight. A cancelled `advance` raises CancelledError, or returns what it already has,
+    with `Failed` answers for the rest.
+    """
+
+    steps: int
+    price: int
+    limit: int
+
+    @property
+    def batch_key(self) -> Hashable: ...
+
+    def start(self, items: Sequence[Item], keys: Words) -> Rows: ...
+
+    async def advance(self, rows: Rows) -> Rows:
+        """One step of every row (none is done), side by side."""
+        ...
+
+    def preview(self, rows: Rows) -> list[Any]: ...
+
+    def finish(self, rows: Rows) -> list[Any]: ...
 
 
 class Tools(Protocol):

@@ -6,11 +6,12 @@ import io
 import json
 import os
 import re
+import shutil
 import time
 import uuid
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -19,7 +20,8 @@ SMALL = 4096
 SMALL_BYTES = 16_384
 """Other answers of at most so many bytes stay in the database, in a table of their own; larger ones are artifacts."""
 
-MEDIA = {"png": "image/png", "json": "application/json"}
+BLOCK = 2**20
+MEDIA = {"png": "image/png", "json": "application/json", "jsonl": "application/jsonl"}
 _NAME = re.compile(r"[0-9a-f]{64}")
 
 
@@ -103,6 +105,31 @@ class Artifacts:
                 return Bytes(self._fs.cat_file(path), media)
         return None
 
+    def put_file(self, file: BinaryIO, suffix: str) -> tuple[str, int]:
+        """Store a file of any size, from where it stands; its SHA-256 and its bytes. All or nothing. Raises OSError."""
+        start, digest, size = file.tell(), hashlib.sha256(), 0
+        while block := file.read(BLOCK):
+            digest.update(block)
+            size += len(block)
+        file.seek(start)
+        path = self._path(digest.hexdigest(), suffix)
+        if not self._fs.exists(path):
+            if self._local:
+                _write(path, file)
+            else:
+                with self._fs.open(path, "wb") as out:
+                    shutil.copyfileobj(file, out, BLOCK)
+        return digest.hexdigest(), size
+
+    def opened(self, sha256: str, suffix: str) -> BinaryIO:
+        """A stored file. Raises FileNotFoundError."""
+        return self._fs.open(self._path(sha256, suffix), "rb")
+
+    def remove(self, sha256: str, suffix: str) -> None:
+        """Forget a file, if it is there."""
+        with contextlib.suppress(FileNotFoundError):
+            self._fs.rm_file(self._path(sha256, suffix))
+
     def keep(self, name: str, data: bytes) -> None:
         """Store a checkpoint, in place of an older one of that name; all or nothing. Raises OSError."""
         path = f"{self._root}/checkpoints/{name}"
@@ -129,13 +156,13 @@ class Artifacts:
                     self._fs.rm_file(path)
 
 
-def _write(path: str, data: bytes) -> None:
+def _write(path: str, data: bytes | BinaryIO) -> None:
     """All of a file or none of it, on the disk before it has its name."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
     part = f"{path}.{uuid.uuid4().hex}.part"
     try:
         with open(part, "xb") as file:
-            file.write(data)
+            shutil.copyfileobj(io.BytesIO(data) if isinstance(data, bytes) else data, file, BLOCK)
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)

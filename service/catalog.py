@@ -19,9 +19,11 @@ from service.checks import (
     listed,
     needs,
     reason,
+    uncounted,
     unkept,
     unmet,
     unplaced,
+    unspoken,
     untargeted,
     unusable,
     unweighted,
@@ -84,18 +86,31 @@ class Prepared:
         assert isinstance(self.model.config, ModelConfig)
         return self.model.config.evaluations
 
+    @property
+    def tokens(self) -> int:
+        """Tokens that one sample generates, at most."""
+        assert isinstance(self.model.config, ModelConfig)
+        return self.model.config.tokens
+
+    @property
+    def shard(self) -> int | None:
+        """Samples in one shard, at most, where the model says so."""
+        assert isinstance(self.model.config, ModelConfig)
+        return self.model.config.shard
+
     def of(self, role: str) -> list[JudgeChoice]:
         """Judges of one role."""
         return [judge for judge in self.judges if judge.role == role]
 
 
-def described(registry: Registry, name: str) -> PluginView:
-    """A plug-in as the API has it; of one that cannot be loaded, why. Raises Unknown."""
+def described(kind: str, name: str) -> PluginView:
+    """A plug-in of a kind of REGISTRIES as the API has it; of one that cannot be loaded, why. Raises Unknown."""
+    named: dict[str, Any] = {"name": name, "id": name, "object": kind.removesuffix("s")}
     try:
-        plugin = registry.find(name)
+        plugin = REGISTRIES[kind].find(name)
         facts = plugin.facts
         return PluginView(
-            name=plugin.name,
+            **named,
             version=facts.version,
             card=plugin.card,
             config=plugin.schema(),
@@ -106,7 +121,7 @@ def described(registry: Registry, name: str) -> PluginView:
         raise
     except Exception as error:  # of another distribution: it hides no other
         card = f"This plug-in cannot be loaded: {type(error).__name__}: {error}"[:500]
-        return PluginView(name=name, version="", card=card, config={}, offers=[], needs=[])
+        return PluginView(**named, version="", card=card, config={}, offers=[], needs=[])
 
 
 def faults(error: ValidationError, model: type[BaseModel], loc: tuple[int | str, ...] = ()) -> list[dict[str, Any]]:
@@ -161,6 +176,7 @@ def prepare(spec: JobSpec) -> Prepared:
         errors.extend(unmet(model, method) or untargeted(method, lambda: generator(model)))
     if model:
         errors.extend(unusable(spec, [model.config, *(judge.choice.config for judge in judges)]))
+        errors.extend(uncounted(spec, model) + unspoken(spec, model))
     if method:
         errors.extend(unkept(spec, method) + unweighted(spec, method) + unplaced(method))
     if errors or not model or not method:

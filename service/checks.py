@@ -71,6 +71,24 @@ def untargeted(method: Choice, model: Callable[[], Generator]) -> list[dict[str,
     return []
 
 
+def unspoken(spec: JobSpec, model: Choice) -> list[dict[str, Any]]:
+    """Conversations for a model that takes none; the first ten."""
+    if "chat" in model.plugin.facts.offers:
+        return []
+    message = f"{model.plugin.name!r} takes no conversation; give a `prompt`"
+    spoken = [i for i, item in enumerate(spec.items) if item.messages]
+    return [{"loc": ["items", i, "messages"], "msg": message} for i in spoken[:10]]
+
+
+def uncounted(spec: JobSpec, model: Choice) -> list[dict[str, Any]]:
+    """A limit on tokens of a model that counts none."""
+    assert isinstance(model.config, ModelConfig)
+    if spec.budget.tokens is None or model.config.tokens:
+        return []
+    message = f"{model.plugin.name!r} counts no tokens; give a budget of evaluations"
+    return [{"loc": ["budget", "tokens"], "msg": message}]
+
+
 def unweighted(spec: JobSpec, method: Choice) -> list[dict[str, Any]]:
     """`sample` of a method that keeps no weights, or of a job that throws answers away."""
     if spec.mode != "sample":

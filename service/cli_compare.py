@@ -165,7 +165,7 @@ def show(comparison: "Comparison") -> None:
     found.caption = f"{comparison.level:.0%} intervals; differences to the control (vs), paired by item"
     found.caption += _lost(comparison, name)
     costs = Table(title="mean cost of an item", caption="ratio of evaluations to the control's; ! more than 5 % apart")
-    currencies = [*comparison.jobs[0].cost]
+    currencies = [name for name in comparison.jobs[0].cost if any(job.cost[name] for job in comparison.jobs)]
     own = ["passed, %", "difference, points", "only here : there"] if passes else ["value", "difference"]
     found.add_column("")
     found.add_column("search", min_width=9, overflow="fold")

@@ -131,8 +131,9 @@ def costs(job: Row) -> dict[str, float]:
         spent = getattr(job, currency, None)
         if currency == "seconds":
             spent = job.finished - job.started if job.finished and job.started else None
-        if spent is not None:
-            each[currency] = float(spent) / max(1, job.candidates)
+        if spent is not None and (spent or currency != "tokens"):  # most models count no tokens
+            told = job.candidates - job.lost - (job.unreported if currency == "tokens" else 0)
+            each[currency] = float(spent) / max(1, told)
     return each
 
 

@@ -3,12 +3,13 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, cast
 
 from search.engine import Engine, Shared
-from search.metering import Budget, Metered, Spent
+from search.metering import Budget, BudgetSpent, Metered, Spent
 from search.population import Population
 from search.ports import Generator, Task, Verdicts
 from search.run import Outcome, run
@@ -62,10 +63,13 @@ class Finding:
         return () if self.outcome.population is None else self.outcome.population.verdicts.answers
 
 
-def tools_of(bench: Bench, engine: Engine, task: Task, span: Span, deadline: float) -> Metered:
+def tools_of(
+    bench: Bench, engine: Engine, task: Task, span: Span, deadline: float, stopped: Callable[[], str | None]
+) -> Metered:
     """What the search of one span may do."""
     budget = Budget(
         evaluations=span.evaluations,
+        tokens=span.tokens,
         previews=span.previews,
         verifier_calls=span.verifier_calls,
         verifier_seconds=span.verifier_seconds,
@@ -73,7 +77,7 @@ def tools_of(bench: Bench, engine: Engine, task: Task, span: Span, deadline: flo
     )
     generator, verifiers = bench.generator, bench.verifiers
     verdicts = bench.prepared.plan.verdicts(generator.steps)
-    shared = Shared(engine, task, generator, verifiers)
+    shared = Shared(engine, task, generator, verifiers, stopped)
     return Metered(shared, generator, len(verifiers), budget, verdicts, deadline)
 
 
@@ -89,7 +93,7 @@ async def search(
     """Run the job's method on one span, from the state `before`, then the graders on what it found."""
     spec, method = bench.prepared.spec, bench.prepared.method
     task = Task(spec.items[span.item], spec.seed, span.first, span.count)
-    tools = tools_of(bench, engine, task, span, deadline)
+    tools = tools_of(bench, engine, task, span, deadline, stopped)
     resume: dict[str, Population] = {}
     if before is not None:
         resume["resume"], tools.spent = before
@@ -100,13 +104,22 @@ async def search(
     error = catalog.reason(outcome.error) if outcome.error else None
     if outcome.population is None:
         return Finding(span, outcome, Verdicts(), error)
-    population = outcome.population.found()
+    population = (await judged(outcome.population, tools)).found()
     reason = stop_reason(outcome, population, span, bench.prepared.plan.rule)
     found = replace(outcome, population=population, stop_reason=reason)
     grades = Verdicts()
     if bench.graders:
         grades = await Shared(engine, task, bench.generator, bench.graders).judged(population.verdicts.answers)
     return Finding(span, found, grades, error, whole=outcome.stop_reason is None)
+
+
+async def judged(population: Population, tools: Metered) -> Population:
+    """With verdicts on the answers that were finished when the search was stopped: they are paid for."""
+    late = population.unjudged
+    if len(late):
+        with suppress(BudgetSpent):
+            return population.judged(late, await tools.judge(population.rows[late]))
+    return population
 
 
 def stop_reason(outcome: Outcome, found: Population, span: Span, rule: str) -> str | None:

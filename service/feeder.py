@@ -10,7 +10,7 @@ from sqlalchemy.exc import OperationalError
 
 from service.queue import Broker, stream
 from service.spec import Ticket
-from service.store import Store, shards
+from service.store import Store, dispatch
 
 log = logging.getLogger("winnow.feeder")
 LEADER = "winnow:feeder"
@@ -80,23 +80,23 @@ class Feeder:
         """Publish pending shards up to the window of their model and lane; returns how many."""
         fed = 0
         self.behind = False
-        for (model, lane), (pending, out) in self.store.read(shards.windows).items():
-            tickets: list[Ticket] = self.store.read(shards.waiting, model, lane, max(0, self.window - out))
+        for (model, lane), (pending, out) in self.store.read(dispatch.windows).items():
+            tickets: list[Ticket] = self.store.read(dispatch.waiting, model, lane, max(0, self.window - out))
             if tickets:
-                self.store.write(shards.published, self.broker.publish(tickets))
+                self.store.write(dispatch.published, self.broker.publish(tickets))
                 fed += len(tickets)
             self.behind |= pending > len(tickets)
         return fed
 
     def reconcile(self, older: float = 5.0) -> int:
         """Shards that are out but whose message Redis has lost wait again; returns how many."""
-        out = self.store.read(shards.out, older)
+        out = self.store.read(dispatch.out, older)
         if not out:
             return 0
         gone = self.broker.missing([(stream(model, lane), message) for _, model, lane, message in out])
         lost = {shard: message for (shard, _, _, message), missing in zip(out, gone, strict=True) if missing}
         if not lost:
             return 0
-        count = self.store.write(shards.republish, lost)
+        count = self.store.write(dispatch.republish, lost)
         log.warning("Redis has lost the messages of %d shards; they wait again", count)
         return count

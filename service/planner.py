@@ -37,7 +37,12 @@ def spans(prepared: Prepared, largest: int) -> Iterator[Span]:
     piece = prepared.plan.piece
     size = span_size(prepared.plan, largest)
     plain = prepared.plan.trajectories == n and prepared.plan.verdicts(2) == 1
-    prices = {"evaluations": prepared.price, "previews": 0, "verifier_calls": len(prepared.of("verifier"))}
+    prices = {
+        "evaluations": prepared.price,
+        "tokens": prepared.tokens,
+        "previews": 0,
+        "verifier_calls": len(prepared.of("verifier")),
+    }
 
     def cut(currency: str, item: int, first: int, count: int) -> int | None:
         mine = share(getattr(budget, currency), item, items)
@@ -61,7 +66,7 @@ def spans(prepared: Prepared, largest: int) -> Iterator[Span]:
 
 def shards(prepared: Prepared) -> list[list[Span]]:
     """Spans packed into shards. Raises Invalid for a job of too many."""
-    largest = max(1, min(SHARD_SAMPLES, SHARD_EVALUATIONS // max(1, prepared.price)))
+    largest = max(1, min(prepared.shard or SHARD_SAMPLES, SHARD_EVALUATIONS // max(1, prepared.price)))
     items, n = len(prepared.spec.items), prepared.plan.samples
     each = prepared.plan.trajectories / n  # of one sample
     pieces = items * -(-n // span_size(prepared.plan, largest))

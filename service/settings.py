@@ -32,6 +32,7 @@ class Settings(BaseSettings):
     )
     window: int = Field(default=256, ge=1, description="Shards of one model and lane in Redis at a time.")
     body_limit: int = Field(default=16 * 2**20, ge=1, description="Largest request body, in bytes.")
+    file_limit: int = Field(default=200 * 2**20, ge=1, description="Largest upload of a batch file, in bytes.")
 
     def lanes_of(self, workers: int) -> int:
         """Calls that each of so many workers on this machine may have on its device at once."""

@@ -92,6 +92,7 @@ class Span(Frozen):
     first: int
     count: int
     evaluations: int | None = None
+    tokens: int | None = None
     previews: int | None = None
     verifier_calls: int | None = None
     verifier_seconds: float | None = None

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from search.population import log_mean_exp
-from search.ports import Score, Verdicts
+from search.ports import Failed, Rows, Score, Verdicts
 from search.run import Outcome
+from search.scoring import clean
 from service import catalog
 from service.artifacts import Artifacts, Encoded, encode
 from service.catalog import Prepared
 from service.execute import Finding
 from service.placing import placed
+from service.spec import Span
 from service.store.pools import packed
 from service.store.shards import Claim, Results
 
@@ -50,7 +52,10 @@ def _encoded(prepared: Prepared, finding: Finding) -> list[Encoded]:
         return []
     verdicts = finding.outcome.population.verdicts
     kept = _kept(prepared, verdicts)
-    return [encode(value) if kept is None or i in kept else Encoded(None) for i, value in enumerate(verdicts.answers)]
+    return [
+        Encoded(None) if isinstance(value, Failed) or not (kept is None or i in kept) else encode(value)
+        for i, value in enumerate(verdicts.answers)
+    ]
 
 
 def _rows(results: Results, job: int, finding: Finding, encoded: Sequence[Encoded], weighted: bool) -> None:
@@ -58,11 +63,22 @@ def _rows(results: Results, job: int, finding: Finding, encoded: Sequence[Encode
     population, first, item = finding.outcome.population, finding.span.first, finding.span.item
     assert population is not None
     spent, weights = population.rows.spent.tolist(), weights_of(results, job, finding, weighted)
+    tokens = tokens_of(population.rows)
     for i, (name, stored) in enumerate(zip(population.names(), encoded, strict=True)):
-        results.candidates.append((job, item, first + i, name, stored.text, stored.sha256, spent[i], weights[i]))
+        kept = (stored.text, stored.sha256, spent[i], weights[i], tokens[i])
+        results.candidates.append((job, item, first + i, name, *kept))
+    had = [i for i, answer in enumerate(finding.answers) if not isinstance(answer, Failed)]
     for judged in (population.verdicts, finding.grades):
         for label, scores in judged.scores.items():
-            scored(results, label, item, first, scores, 1e3 * judged.seconds[label] / len(scores))
+            ms = 1e3 * judged.seconds[label] / max(1, len(had))
+            results.scores.setdefault(label, []).extend((item, first + i, *score, ms) for i, score in enumerate(scores))
+            counted(results, label, finding.span, scores if len(had) == len(scores) else [scores[i] for i in had], had)
+
+
+def tokens_of(rows: Rows) -> list[int | None]:
+    """Tokens that each row has generated; None where they are not known."""
+    column = rows.columns.get("tokens")
+    return [None] * len(rows) if column is None else [None if n < 0 else n for n in column.tolist()]
 
 
 def weights_of(results: Results, job: int, finding: Finding, weighted: bool) -> list[float | None]:
@@ -106,28 +122,38 @@ def _kept(prepared: Prepared, verdicts: Verdicts) -> set[int] | None:
 
 
 def _count(results: Results, finding: Finding) -> None:
-    population, spent = finding.outcome.population, finding.outcome.spent
+    spent = finding.outcome.spent
+    lost = [answer.reason for answer in finding.answers if isinstance(answer, Failed)]
+    tokens = {"tokens": spent.tokens, "prompt_tokens": spent.prompt_tokens, "unreported": spent.unreported}
     results.items.append(
         {
             "n": finding.span.item,
-            "drawn_": 0 if population is None else len(population.verdicts),
+            "drawn_": len(finding.answers) - len(lost),
             "evaluations_": spent.evaluations,
+            **{f"{name}_": n for name, n in tokens.items()},
+            "lost_": len(lost),
+            "loss_": clean(lost[0]) if lost else None,
             "reason_": finding.outcome.stop_reason,
             "error_": finding.error,
         }
     )
+    for name, n in tokens.items():
+        setattr(results, name, getattr(results, name) + n)
+    results.lost += len(lost)
     results.evaluations += spent.evaluations
     results.previews += spent.previews
     results.verifier_calls += spent.verifier_calls
     results.verifier_seconds += spent.verifier_seconds
 
 
-def scored(results: Results, label: str, item: int, first: int, scores: Sequence[Score], ms: float) -> None:
-    """Score rows, and the running counts that curves read."""
-    results.scores.setdefault(label, []).extend((item, first + i, *score, ms) for i, score in enumerate(scores))
+def counted(results: Results, label: str, span: Span, scores: Sequence[Score], had: Sequence[int]) -> None:
+    """What curves read: packed verdicts and running counts of the answers that could be had, and which those are."""
+    if not scores:
+        return
+    item, first = span.item, span.first
     results.pools.setdefault(label, []).append((item, first, len(scores), packed(scores)))
     unscored = sum(score.value is None for score in scores)
-    passes = [first + i for i, score in enumerate(scores) if score.passed]
+    passes = [first + i for i, score in zip(had, scores, strict=True) if score.passed]
     results.unscored += unscored
     results.tallies.setdefault(label, []).append(
         {

@@ -10,6 +10,7 @@ VERIFIERS = Registry(
         "toy/quadratic": "verifiers.toy:quadratic",
         "toy/ones": "verifiers.toy:ones",
         "toy/count": "verifiers.toy:count",
+        "any": "verifiers.anything:anything",
         "exact": "verifiers.answers:exact",
         "numeric": "verifiers.answers:numeric",
         "regex": "verifiers.answers:regex",

@@ -81,10 +81,12 @@ def number(value: object) -> float:
 
 
 def text(value: object) -> str:
-    """An answer as text: a string, or a number as it is usually written (7.0 as "7").
+    """An answer as text: a string, an object's "text", or a number as it is usually written (7.0 as "7").
 
     Raises Unreadable for anything else, for more than LIMIT characters, and for text that is not valid Unicode.
     """
+    if isinstance(value, dict):
+        value = cast("dict[str, object]", value).get("text", value)
     if isinstance(value, str):
         if len(value) > LIMIT:
             raise Unreadable(f"the answer has {len(value)} characters; at most {LIMIT} are judged")

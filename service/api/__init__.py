@@ -10,7 +10,11 @@ from importlib.metadata import version
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
-from service.api import cards, catalog, compare, errors, fleet, jobs, page
+from service.api import cards, catalog, compare, errors, fleet, jobs, keys, page
+from service.api.access import Access
+from service.api.doors import files
+from service.api.doors import routes as doors
+from service.api.doors.batching import Batching
 from service.api.guard import BodyLimit
 from service.api.metrics import Fleet
 from service.api.waiting import Endings
@@ -27,12 +31,16 @@ def create_app(store: Store, broker: Broker, artifacts: Artifacts, settings: Set
     """The app over a migrated database and a reachable queue. Its feeder runs while the app does."""
     feeder = Feeder(store, broker, f"{socket.gethostname()}-{uuid.uuid4().hex}", settings.window)
 
+    driver = Batching(store, artifacts, feeder)
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
-        thread = feeder.start()
+        threads = [feeder.start(), driver.start()]
         yield
         feeder.stop()
-        thread.join(5)
+        driver.stop()
+        for thread in threads:
+            thread.join(5)
 
     app = FastAPI(
         title="Winnow",
@@ -45,12 +53,17 @@ def create_app(store: Store, broker: Broker, artifacts: Artifacts, settings: Set
     app.state.registry = CollectorRegistry(auto_describe=False)
     app.state.watch = fleet.Watch(broker)
     app.state.registry.register(Fleet(store, app.state.watch))
-    app.add_middleware(BodyLimit, limit=settings.body_limit)
+    app.add_middleware(Access, store=store, broker=broker)
+    app.add_middleware(BodyLimit, limit=settings.body_limit, files=settings.file_limit)
     errors.install(app)
+    doors.install(app)
     app.include_router(jobs.router)
     app.include_router(catalog.router)
     app.include_router(compare.router)
     app.include_router(cards.router)
+    app.include_router(doors.router)
+    app.include_router(files.router)
+    app.include_router(keys.router)
     app.include_router(fleet.router)
     page.install(app)
     return app

@@ -28,7 +28,11 @@ class Problem(HTTPException):
 
 
 def problem(
-    status: int, detail: str, errors: Sequence[dict[str, Any]] = (), headers: dict[str, str] | None = None
+    status: int,
+    detail: str,
+    errors: Sequence[dict[str, Any]] = (),
+    headers: dict[str, str] | None = None,
+    code: str | None = None,
 ) -> JSONResponse:
     """The one shape of errors."""
     title = HTTPStatus(status).phrase
@@ -38,7 +42,7 @@ def problem(
     if errors:
         body["errors"] = [{**e, "loc": [_short(p, 100) for p in e["loc"]], "msg": _short(e["msg"])} for e in errors]
     param = ".".join(map(str, body["errors"][0]["loc"])) if errors else None
-    body["error"] = {"message": detail, "type": kind, "param": param, "code": None}
+    body["error"] = {"message": detail, "type": kind, "param": param, "code": code}
     return JSONResponse(body, status, headers, media_type="application/problem+json")
 
 
@@ -46,7 +50,7 @@ def _short(value: Any, longest: int = LONGEST) -> Any:
     return value[:longest] + "..." if isinstance(value, str) and len(value) > longest else value
 
 
-def _said(faults: Sequence[dict[str, Any]]) -> str:
+def said(faults: Sequence[dict[str, Any]]) -> str:
     """The first faults as a sentence."""
     return "; ".join(f"{'.'.join(str(_short(p, 100)) for p in f['loc'])}: {f['msg']}" for f in faults[:3])
 
@@ -84,11 +88,11 @@ def install(app: FastAPI) -> None:
             if fault["type"] == "extra_forbidden":
                 message = f"unknown field; valid: {', '.join(fields_at(body, loc))}"
             faults.append({"loc": loc, "msg": message})
-        return problem(422, _said(faults), faults)
+        return problem(422, said(faults), faults)
 
     @app.exception_handler(Invalid)
     async def _invalid(_: Request, error: Invalid) -> JSONResponse:
-        return problem(422, _said(error.errors), error.errors[:20])
+        return problem(422, said(error.errors), error.errors[:20])
 
     @app.exception_handler(Missing)
     async def _missing(_: Request, error: Missing) -> JSONResponse:

@@ -21,10 +21,13 @@ BROKEN = re.compile("[\0\ud800-\udfff]")
 
 
 class BodyLimit:
-    """ASGI: a body must be identity-encoded JSON of at most `limit` bytes, counted while it streams."""
+    """ASGI: a body must be identity-encoded JSON of at most `limit` bytes, counted while it streams.
 
-    def __init__(self, app: ASGIApp, limit: int) -> None:
-        self.app, self.limit = app, limit
+    files: the same for a form that uploads a file.
+    """
+
+    def __init__(self, app: ASGIApp, limit: int, files: int) -> None:
+        self.app, self.limit, self.files = app, limit, files
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] not in ("POST", "PUT", "PATCH"):
@@ -34,35 +37,39 @@ class BodyLimit:
         length = headers.get(b"content-length", "0")
         bodied = length != "0" or b"transfer-encoding" in headers
         kind = headers.get(b"content-type", "").split(";")[0].strip().lower()
+        upload = scope["path"] == "/v1/files"
+        limit, wanted = (self.files, "multipart/form-data") if upload else (self.limit, "application/json")
         refusal = None
         if headers.get(b"content-encoding", "identity").lower() != "identity":
             refusal = problem(415, "the body must not be encoded; send it without Content-Encoding")
-        elif bodied and kind != "application/json":
-            refusal = problem(415, "the body must be application/json")
+        elif bodied and kind != wanted:
+            refusal = problem(415, f"the body must be {wanted}")
         elif not (length.isascii() and length.isdigit()):
             refusal = problem(400, "Content-Length must be a number")
-        elif int(length) > self.limit:
-            refusal = problem(413, self._too_large())
+        elif int(length) > limit:
+            refusal = problem(413, too_large(limit))
         if refusal is not None:
             await refusal(scope, receive, send)
             return
-        await self._counted(scope, receive, send)
+        await self._counted(scope, receive, send, limit)
 
-    def _too_large(self) -> str:
-        return f"the body may have at most {self.limit} bytes"
-
-    async def _counted(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _counted(self, scope: Scope, receive: Receive, send: Send, limit: int) -> None:
         seen = 0
 
         async def counting() -> Message:
             nonlocal seen
             message = await receive()
             seen += len(message.get("body", b""))
-            if seen > self.limit:
-                raise Problem(413, self._too_large())
+            if seen > limit:
+                raise Problem(413, too_large(limit))
             return message
 
         await self.app(scope, counting, send)
+
+
+def too_large(limit: int) -> str:
+    """Why a body is refused."""
+    return f"the body may have at most {limit} bytes"
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -23,13 +23,14 @@ from service.views import (
     Usage,
 )
 
+TOKENS = ("tokens", "prompt_tokens", "unreported")
 FEW = 0.05
 """Share of the answers that the ESS should reach."""
 
 
 def job_view(row: sa.Row[Any], spec: bool = True) -> JobView:
     """A job; a row of a list has no spec."""
-    names = ("evaluations", "previews", "verifier_calls", "verifier_seconds")
+    names = ("evaluations", "previews", "verifier_calls", "verifier_seconds", *TOKENS)
     used: dict[str, float] = {name: getattr(row, name) for name in names}
     used["seconds"] = (row.finished or time.time()) - row.started if row.started else 0.0
     limits: dict[str, float | None] = json.loads(row.budget)
@@ -49,6 +50,7 @@ def job_view(row: sa.Row[Any], spec: bool = True) -> JobView:
             failed=row.items_failed,
             candidates=row.candidates,
             unscored=row.unscored,
+            lost=row.lost,
             shards=row.shards,
             shards_done=row.shards_done,
         ),
@@ -71,7 +73,9 @@ def item_views(connection: sa.Connection, job: sa.Row[Any], after: int, limit: i
             stop_reason=row.stop_reason,
             error=row.error,
             drawn=row.drawn,
+            lost=row.lost,
             evaluations=row.evaluations,
+            **{name: getattr(row, name) for name in TOKENS},
             sample=sample_view(*results.weighted(connection, job.id, row.number)) if spec.mode == "sample" else None,
             best=[CandidateView(**c) for c in results.best(connection, spec, judged, job.id, row.number, *rule)],
         )

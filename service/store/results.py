@@ -73,6 +73,7 @@ def _candidate(row: Row) -> dict[str, Any]:
         "artifact": row.artifact,
         "evaluations": row.evaluations,
         "log_weight": row.log_weight,
+        "tokens": row.tokens,
         "scores": [],
         "grades": [],
     }

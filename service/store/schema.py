@@ -19,6 +19,8 @@ jobs = Table(
     Column("model", Text, nullable=False),
     Column("lane", Text, nullable=False),
     Column("idempotency_key", Text, unique=True),
+    Column("batch", Number),  # whose lines it answers
+    Column("owner", Text),  # of the key that made it; null without keys
     Column("digest", Text, nullable=False),  # SHA-256 of the spec: the same key with another body is refused
     Column("created", Float, nullable=False),
     Column("started", Float),
@@ -34,7 +36,13 @@ jobs = Table(
     Column("previews", Number, nullable=False, server_default="0"),
     Column("verifier_calls", Number, nullable=False, default=0),
     Column("verifier_seconds", Float, nullable=False, default=0.0),
+    Column("tokens", Number, nullable=False, server_default="0"),
+    Column("prompt_tokens", Number, nullable=False, server_default="0"),
+    Column("unreported", Integer, nullable=False, server_default="0"),  # answers whose tokens the server did not tell
+    Column("lost", Integer, nullable=False, server_default="0"),  # answers that could not be had
     sa.Index("jobs_state", "state"),
+    sa.Index("jobs_batch", "batch", "id"),
+    sa.Index("jobs_owner", "owner", "id"),
 )
 
 items = Table(
@@ -49,6 +57,11 @@ items = Table(
     Column("shards_left", Integer, nullable=False),
     Column("drawn", Integer, nullable=False, default=0),
     Column("evaluations", Number, nullable=False, default=0),
+    Column("tokens", Number, nullable=False, server_default="0"),
+    Column("prompt_tokens", Number, nullable=False, server_default="0"),
+    Column("unreported", Integer, nullable=False, server_default="0"),
+    Column("lost", Integer, nullable=False, server_default="0"),
+    Column("loss", Text),  # why the first of these could not be had
     sqlite_with_rowid=False,
 )
 
@@ -83,6 +96,7 @@ candidates = Table(
     Column("artifact", Text),  # SHA-256 of the bytes otherwise: in `blobs`, or among the artifacts
     Column("evaluations", Integer, nullable=False),
     Column("log_weight", Float),  # of a weighted particle; null is no weight, or weight zero
+    Column("tokens", Integer),  # generated; null: none are counted, or nobody has told
     sqlite_with_rowid=False,
 )
 

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from service.spec import Span, Ticket
+from service.spec import Span
 from service.store.bulk import insert_rows
-from service.store.jobs import emit, settle
+from service.store.jobs import emit, hold, settle
 from service.store.schema import (
     blobs,
     candidates,
@@ -31,7 +31,8 @@ from service.store.schema import (
 )
 
 MOST_DEATHS = 3
-COUNTED = ("evaluations", "previews", "verifier_calls", "verifier_seconds", "unscored")
+TOKENS = ("tokens", "prompt_tokens", "unreported", "lost")
+COUNTED = ("evaluations", "previews", "verifier_calls", "verifier_seconds", "unscored", *TOKENS)
 
 # Statements of every claim and commit are built once: building costs more than running them.
 CLAIM = (
@@ -62,6 +63,7 @@ HELD = sa.and_(
     shards.c.id == sa.bindparam("shard_"), shards.c.attempt == sa.bindparam("attempt_"), shards.c.state == "running"
 )
 END = sa.update(shards).where(HELD).values({c: sa.bindparam(f"{c}_") for c in ("state", "error", "changed")})
+NOTHING: dict[str, Any] = {"loss_": None, **{f"{name}_": 0 for name in TOKENS}}
 LABELS = sa.select(judges.c.label, judges.c.id).where(judges.c.job == sa.bindparam("job_"))
 ADD_TO_ITEM = (
     sa.update(items)
@@ -69,6 +71,8 @@ ADD_TO_ITEM = (
     .values(
         drawn=items.c.drawn + sa.bindparam("drawn_"),
         evaluations=items.c.evaluations + sa.bindparam("evaluations_"),
+        **{name: items.c[name] + sa.bindparam(f"{name}_") for name in TOKENS},
+        loss=sa.func.coalesce(items.c.loss, sa.bindparam("loss_", type_=sa.Text)),
         stop_reason=sa.func.coalesce(sa.bindparam("reason_", type_=sa.Text), items.c.stop_reason),
         error=sa.func.coalesce(sa.bindparam("error_", type_=sa.Text), items.c.error),
     )
@@ -129,52 +133,10 @@ class Results:
     verifier_calls: int = 0
     verifier_seconds: float = 0.0
     unscored: int = 0
-
-
-def windows(connection: sa.Connection) -> dict[tuple[str, str], tuple[int, int]]:
-    """For each (model, lane) that has pending shards: how many wait, and how many are out."""
-    counts: dict[tuple[str, str], dict[str, int]] = {}
-    live = shards.c.state.in_(("pending", "queued", "running"))
-    columns = (shards.c.model, shards.c.lane, shards.c.state)
-    for model, lane, state, n in connection.execute(
-        sa.select(*columns, sa.func.count()).where(live).group_by(*columns)
-    ):
-        counts.setdefault((model, lane), {})[state] = n
-    return {
-        key: (n["pending"], n.get("queued", 0) + n.get("running", 0)) for key, n in counts.items() if n.get("pending")
-    }
-
-
-def waiting(connection: sa.Connection, model: str, lane: str, limit: int) -> list[Ticket]:
-    """Pending shards, round-robin over jobs: every job's first shard comes before anybody's second."""
-    mine = sa.and_(shards.c.state == "pending", shards.c.model == model, shards.c.lane == lane)
-    query = sa.select(shards.c.id, shards.c.job).where(mine).order_by(shards.c.number, shards.c.job).limit(limit)
-    return [Ticket(shard=s, job=j, model=model, lane=lane) for s, j in connection.execute(query)]  # type: ignore[arg-type]
-
-
-def published(connection: sa.Connection, messages: dict[int, str]) -> None:
-    """Remember which message carries which shard, unless a worker was faster."""
-    change = sa.update(shards).where(shards.c.id == sa.bindparam("s"), shards.c.state == "pending")
-    rows = [{"s": shard, "m": message} for shard, message in messages.items()]
-    connection.execute(change.values(state="queued", message=sa.bindparam("m"), changed=time.time()), rows)
-
-
-def out(connection: sa.Connection, older: float) -> list[tuple[int, str, str, str | None]]:
-    """(shard, model, lane, message) of shards that are queued or running and have not changed for `older` seconds."""
-    live = sa.and_(shards.c.state.in_(("queued", "running")), shards.c.changed < time.time() - older)
-    columns = (shards.c.id, shards.c.model, shards.c.lane, shards.c.message)
-    return list(connection.execute(sa.select(*columns).where(live)))
-
-
-def republish(connection: sa.Connection, lost: dict[int, str | None]) -> int:
-    """Shards whose message is gone wait again; those that ran count a death. Returns how many."""
-    changed = 0
-    for shard, message in lost.items():
-        mine = sa.and_(shards.c.id == shard, shards.c.message == message, shards.c.state.in_(("queued", "running")))
-        died = sa.case((shards.c.state == "running", 1), else_=0)
-        values = {"state": "pending", "message": None, "deaths": shards.c.deaths + died, "changed": time.time()}
-        changed += connection.execute(sa.update(shards).where(mine).values(**values)).rowcount
-    return changed
+    tokens: int = 0
+    prompt_tokens: int = 0
+    unreported: int = 0
+    lost: int = 0
 
 
 class Claimed(NamedTuple):
@@ -230,6 +192,7 @@ def _end(connection: sa.Connection, claimed: Claim, state: str, error: str | Non
 
 def commit(connection: sa.Connection, claimed: Claim, results: Results) -> bool:
     """Write a shard's results and count them, once. False, and nothing written, when the claim is no longer good."""
+    hold(connection, claimed.job)
     if not _end(connection, claimed, "done"):
         return False
     # In one order for all: two that wait for each other's names would wait for ever.
@@ -251,7 +214,7 @@ def commit(connection: sa.Connection, claimed: Claim, results: Results) -> bool:
 
 def _count(connection: sa.Connection, job: int, results: Results) -> None:
     if results.items:
-        connection.execute(ADD_TO_ITEM, [{"job_": job, **row} for row in results.items])
+        connection.execute(ADD_TO_ITEM, [{"job_": job, **NOTHING, **row} for row in results.items])
     added = {f"{name}_": getattr(results, name) for name in COUNTED}
     connection.execute(ADD_TO_JOB, {"job_": job, "candidates_": len(results.candidates), **added})
 
@@ -264,6 +227,7 @@ def _tally(connection: sa.Connection, rows: list[dict[str, Any]]) -> None:
 
 def fail(connection: sa.Connection, claimed: Claim, error: str) -> bool:
     """Close a shard that cannot be done; its items fail with the reason, the rest of the job goes on."""
+    hold(connection, claimed.job)
     if not _end(connection, claimed, "failed", error):
         return False
     settle(connection, claimed.job, [s.item for s in claimed.spans], 1, {"error": error, "stop_reason": "error"})

@@ -17,6 +17,7 @@ class Counts(View):
     failed: int
     candidates: int
     unscored: int
+    lost: int = Field(0, description="Answers that could not be had, such as of an endpoint that was down.")
     shards: int
     shards_done: int
 
@@ -28,6 +29,9 @@ class Usage(View):
     previews: int
     verifier_calls: int
     verifier_seconds: float
+    tokens: int = Field(0, description="Generated, as far as they were reported.")
+    prompt_tokens: int = Field(0, description="Read, as far as they were reported; a prompt shared by answers, once.")
+    unreported: int = Field(0, description="Answers whose tokens nobody told; they are in no count of tokens.")
     seconds: float = Field(description="Wall-clock seconds from the first shard to the end, or to now.")
     unspent: dict[str, float] = Field(default_factory=dict)
 
@@ -76,6 +80,7 @@ class CandidateView(View):
     artifact: str | None = Field(description="SHA-256; the bytes are at /v1/artifacts/{sha256}.")
     evaluations: int
     log_weight: float | None = Field(None, description="Weight among all of its item's answers; null without.")
+    tokens: int | None = Field(None, description="Tokens generated; null where none are counted or nobody told.")
     scores: list[ScoreView]
     grades: list[ScoreView]
 
@@ -129,7 +134,11 @@ class ItemView(View):
     stop_reason: str | None
     error: str | None
     drawn: int
+    lost: int = Field(0, description="Answers that could not be had.")
     evaluations: int
+    tokens: int = 0
+    prompt_tokens: int = 0
+    unreported: int = 0
     best: list[CandidateView]
     sample: SampleView | None = Field(None, description="Only in `sample` mode.")
 

@@ -16,7 +16,7 @@ from search.methods import METHODS
 from service.client import Client, plugins
 from service.curve_points import prefix_points
 from service.embedded import Stack
-from service.store import Store, shards
+from service.store import Store, dispatch
 from service.store.schema import events
 from verifiers.builtin import VERIFIERS
 
@@ -483,7 +483,7 @@ def test_events_tell_of_no_other_job(client: Client, stack: Stack) -> None:
         assert not {n for n, _, _ in told[0]} & {n for n, _, _ in told[1]}
         with database.reading() as connection:
             assert connection.execute(events.select()).first()
-            assert shards.out(connection, 60) == []  # nothing of all these tests is left behind
+            assert dispatch.out(connection, 60) == []  # nothing of all these tests is left behind
     finally:
         database.close()
 

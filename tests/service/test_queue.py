@@ -16,7 +16,7 @@ from service.beat import Batches, Beat
 from service.feeder import LEADER, Feeder
 from service.queue import DEAD, GROUP, STREAMS, WORKERS, Broker, Delivery, stream, vitals
 from service.spec import Lane, Ticket
-from service.store import Store, jobs, shards
+from service.store import Store, dispatch, jobs, shards
 from service.store.schema import jobs as jobs_table
 from service.store.schema import shards as table
 from service.worker import Worker
@@ -237,7 +237,7 @@ def state(store: Store, name: str) -> str:
 def test_two_feeders_at_once_count_nothing_twice(store: Store, broker: Broker, worker: Worker) -> None:
     """The lock is a courtesy: when it fails, every shard has two messages, and still one commit."""
     name = add(store)
-    waiting = store.read(shards.waiting, "toy/gaussian_mixture", "batch", 100)
+    waiting = store.read(dispatch.waiting, "toy/gaussian_mixture", "batch", 100)
     broker.publish(waiting)
     Feeder(store, broker, "f").feed()
     assert broker.depth() == {"toy/gaussian_mixture:batch": 12}

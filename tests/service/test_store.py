@@ -21,7 +21,7 @@ from search.ports import Score, Values
 from service import curve
 from service.api.errors import install
 from service.api.present import item_views, job_view
-from service.store import Store, jobs, results, shards
+from service.store import Store, dispatch, jobs, results, shards
 from service.store.blobs import find
 from service.store.bulk import insert_rows
 from service.store.pools import Columns, named, pack, packed, pool, unpack
@@ -41,7 +41,7 @@ def row(store: Store, of: sa.Table, **where: Any) -> Any:
 
 def rows(store: Store, of: sa.Table) -> list[Any]:
     with store.reading() as connection:
-        return list(connection.execute(sa.select(of)))
+        return list(connection.execute(sa.select(of).order_by(*of.primary_key)))
 
 
 def take(store: Store, shard: int, message: str = "1-0", worker: str = "w") -> Claim:
@@ -53,7 +53,7 @@ def outcome(claim: Claim, passed: bool = True) -> Results:
     out = Results(evaluations=7, verifier_calls=3, verifier_seconds=0.5)
     for span in claim.spans:
         samples = range(span.first, span.first + span.count)
-        out.candidates += [(claim.job, span.item, s, f"{s}", "1", None, 1, None) for s in samples]
+        out.candidates += [(claim.job, span.item, s, f"{s}", "1", None, 1, None, None) for s in samples]
         out.scores.setdefault("toy/linear", []).extend(
             (span.item, s, float(s), passed, None, None, 1.0) for s in samples
         )
@@ -80,10 +80,10 @@ def test_migration_makes_the_tables(store: Store) -> None:
 def test_create_claim_commit(store: Store) -> None:
     job = add(store, 2, 4)
     assert (job.state, job.items, job.shards) == ("queued", 2, 1)
-    assert store.read(shards.windows) == {("toy/gaussian_mixture", "batch"): (1, 0)}
-    (ticket,) = store.read(shards.waiting, "toy/gaussian_mixture", "batch", 10)
-    store.write(shards.published, {ticket.shard: "1-0"})
-    assert store.read(shards.windows) == {}
+    assert store.read(dispatch.windows) == {("toy/gaussian_mixture", "batch"): (1, 0)}
+    (ticket,) = store.read(dispatch.waiting, "toy/gaussian_mixture", "batch", 10)
+    store.write(dispatch.published, {ticket.shard: "1-0"})
+    assert store.read(dispatch.windows) == {}
     claim = take(store, ticket.shard)
     assert claim.attempt == 1
     assert row(store, table, id=ticket.shard).state == "running"
@@ -217,30 +217,30 @@ def test_one_message_id_in_two_streams(store: Store) -> None:
 def test_published_loses_to_a_fast_worker(store: Store) -> None:
     add(store)
     claim = take(store, 1, "1-0")
-    store.write(shards.published, {1: "1-0"})
+    store.write(dispatch.published, {1: "1-0"})
     assert row(store, table, id=1).state == "running"
     assert store.write(shards.commit, claim, outcome(claim))
-    store.write(shards.published, {1: "1-0"})
+    store.write(dispatch.published, {1: "1-0"})
     assert row(store, table, id=1).state == "done"
 
 
 def test_republish(store: Store) -> None:
     add(store, 3, 1000)
-    store.write(shards.published, {1: "1-0", 2: "2-0", 3: "3-0"})
+    store.write(dispatch.published, {1: "1-0", 2: "2-0", 3: "3-0"})
     claim = take(store, 2, "2-0")
     done = take(store, 3, "3-0")
     assert store.write(shards.commit, done, outcome(done))
-    assert {shard for shard, *_ in store.read(shards.out, -1)} == {1, 2}
-    assert store.read(shards.out, 60) == []
-    assert store.write(shards.republish, {1: "1-0", 2: "2-0", 3: "3-0"}) == 2
-    assert store.write(shards.republish, {1: "1-0", 2: "2-0"}) == 0
+    assert {shard for shard, *_ in store.read(dispatch.out, -1)} == {1, 2}
+    assert store.read(dispatch.out, 60) == []
+    assert store.write(dispatch.republish, {1: "1-0", 2: "2-0", 3: "3-0"}) == 2
+    assert store.write(dispatch.republish, {1: "1-0", 2: "2-0"}) == 0
     assert [(s.state, s.deaths) for s in rows(store, table)] == [("pending", 0), ("pending", 1), ("done", 0)]
     assert not store.write(shards.commit, claim, outcome(claim))
 
 
 def test_waiting_is_round_robin_over_jobs(store: Store) -> None:
     first, second = add(store, 1, 3000), add(store, 1, 3000)
-    tickets = store.read(shards.waiting, "toy/gaussian_mixture", "batch", 4)
+    tickets = store.read(dispatch.waiting, "toy/gaussian_mixture", "batch", 4)
     assert [ticket.job for ticket in tickets] == [first.id, second.id, first.id, second.id]
 
 
@@ -410,10 +410,8 @@ def test_mean_rank_of_many_answers_needs_little_memory(store: Store) -> None:
     n = 100_000
     with store.writing() as connection:
         for judge, sign in ((1, 1), (2, -1)):
-            connection.execute(
-                sa.insert(scores),
-                [{"judge": judge, "item": 0, "sample": s, "value": sign * float(s % 7), "ms": 0.0} for s in range(n)],
-            )
+            rows = [(judge, 0, s, sign * float(s % 7), None, None, None, 0.0) for s in range(n)]
+            insert_rows(connection, scores, rows)
     with store.reading() as connection:
         order = results._by_mean_rank(connection, [1, 2], 0)
     assert order == list(range(n))  # the two undo each other

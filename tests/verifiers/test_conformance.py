@@ -26,6 +26,7 @@ SAMPLES = {
     "toy/quadratic": ({"center": 1.0}, None, [0.5, -1, 3.25]),
     "toy/ones": ({}, None, [[0, 1, 1], "0110", [0, 0, 0]]),
     "toy/count": ({"symbol": 2}, None, [[0, 2, 2], "0212", [1]]),
+    "any": ({}, None, ["7", " 7 ", [0, 1], {"text": "7"}]),
     "exact": ({}, "7", ["7", " 7 ", "8"]),
     "numeric": ({}, "7", ["7", "It is 7.0", "8", "none"]),
     "regex": ({"pattern": r"(\d+)"}, None, ["7", "a 12 b", "none"]),

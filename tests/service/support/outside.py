@@ -1,5 +1,6 @@
 """Plug-ins of another distribution, as the service meets them: slow ones, broken ones, deadly ones."""
 
+import asyncio
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -12,7 +13,7 @@ from pydantic import Field
 from search.configs import ModelConfig
 from search.keys import START, Words, uniforms
 from search.plugins import plugin
-from search.ports import Answer, Config, Generator, Item, Rows, Score, Verifier
+from search.ports import Answer, Config, Failed, Generator, Item, Many, Rows, Score, Verifier
 
 ENTRY_POINTS = """
 [winnow.generators]
@@ -20,6 +21,7 @@ outside/slow = outside:slow
 outside/by_prompt = outside:by_prompt
 outside/missing = no_such_module:thing
 outside/unbased = outside:unbased
+outside/words = outside:words
 
 [winnow.verifiers]
 outside/unloadable = outside:unloadable
@@ -179,3 +181,79 @@ def above(config: Above) -> Verifier:
         ]
 
     return verify
+
+
+class WordsConfig(ModelConfig):
+    """Sentences of drawn words, with the settings of a language model."""
+
+    temperature: float = Field(default=1.0, ge=0, le=2)
+    max_tokens: int = Field(default=8, ge=1, le=64)
+    stop: Many[str] = ()
+    logprobs: bool = False
+
+    @property
+    def tokens(self) -> int:
+        return self.max_tokens
+
+    @property
+    def shard(self) -> int:
+        return 8
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """Repeats the last turn, then words until `max_tokens`; the prompt "down" cannot be answered, "slow" takes 30 s."""
+
+    config: WordsConfig
+    steps = 1
+    price = 1
+    limit = 8
+
+    @property
+    def batch_key(self) -> tuple[str, str]:
+        return (type(self).__name__, self.config.model_dump_json())
+
+    @property
+    def tokens(self) -> int:
+        return self.config.max_tokens
+
+    def start(self, items: Sequence[Item], keys: Words) -> Rows:
+        asked = np.array([item.asked for item in items], object)
+        unknown = np.array(["quiet" in item.asked for item in items])
+        read = np.where(np.arange(len(items)) == 0, [len(item.asked.split()) for item in items], 0)
+        zero = np.zeros(len(items), np.int64)
+        columns = {"asked": asked, "quiet": unknown, "tokens": zero, "prompt_tokens": read}
+        return Rows.fresh(keys, {**columns, "u": uniforms(keys, START, self.config.max_tokens)})
+
+    async def advance(self, rows: Rows) -> Rows:
+        await asyncio.sleep(30 if "slow" in rows.columns["asked"].tolist() else 0)
+        made = [len(words) for words in self._words(rows)]
+        return rows.moved(np.ones(len(rows), bool), {"tokens": np.where(rows.columns["quiet"], -1, made)})
+
+    def _words(self, rows: Rows) -> list[list[str]]:
+        names = [*"abcdefgh"]
+        spoken = [[names[int(u * len(names))] for u in us] for us in rows.columns["u"].tolist()]
+        if self.config.temperature == 0:
+            spoken = [["a"] * self.config.max_tokens for _ in spoken]
+        ends = [next((i for i, word in enumerate(words) if word in self.config.stop), len(words)) for words in spoken]
+        return [words[:end] for words, end in zip(spoken, ends, strict=True)]
+
+    def preview(self, rows: Rows) -> list[Any]:
+        return self.finish(rows)
+
+    def finish(self, rows: Rows) -> list[Any]:
+        out: list[Any] = []
+        for asked, words in zip(rows.columns["asked"].tolist(), self._words(rows), strict=True):
+            if asked == "down":
+                out.append(Failed("503: the endpoint is down"))
+            elif self.config.logprobs:
+                out.append({"text": " ".join(words), "logprobs": [[word, -2.0794] for word in words]})
+            else:
+                out.append(" ".join(words))
+        return out
+
+
+@plugin(version="1", offers=("chat",))
+def words(config: WordsConfig) -> Speaker:
+    """A language model that knows eight words, as if it ran elsewhere."""
+    return Speaker(config)

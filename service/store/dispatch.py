@@ -1,0 +1,54 @@
+"""Shards on their way into Redis, and those whose message it has lost."""
+
+import time
+
+import sqlalchemy as sa
+
+from service.spec import Ticket
+from service.store.schema import shards
+
+
+def windows(connection: sa.Connection) -> dict[tuple[str, str], tuple[int, int]]:
+    """For each (model, lane) that has pending shards: how many wait, and how many are out."""
+    counts: dict[tuple[str, str], dict[str, int]] = {}
+    live = shards.c.state.in_(("pending", "queued", "running"))
+    columns = (shards.c.model, shards.c.lane, shards.c.state)
+    for model, lane, state, n in connection.execute(
+        sa.select(*columns, sa.func.count()).where(live).group_by(*columns)
+    ):
+        counts.setdefault((model, lane), {})[state] = n
+    return {
+        key: (n["pending"], n.get("queued", 0) + n.get("running", 0)) for key, n in counts.items() if n.get("pending")
+    }
+
+
+def waiting(connection: sa.Connection, model: str, lane: str, limit: int) -> list[Ticket]:
+    """Pending shards, round-robin over jobs: every job's first shard comes before anybody's second."""
+    mine = sa.and_(shards.c.state == "pending", shards.c.model == model, shards.c.lane == lane)
+    query = sa.select(shards.c.id, shards.c.job).where(mine).order_by(shards.c.number, shards.c.job).limit(limit)
+    return [Ticket(shard=s, job=j, model=model, lane=lane) for s, j in connection.execute(query)]  # type: ignore[arg-type]
+
+
+def published(connection: sa.Connection, messages: dict[int, str]) -> None:
+    """Remember which message carries which shard, unless a worker was faster."""
+    change = sa.update(shards).where(shards.c.id == sa.bindparam("s"), shards.c.state == "pending")
+    rows = [{"s": shard, "m": message} for shard, message in messages.items()]
+    connection.execute(change.values(state="queued", message=sa.bindparam("m"), changed=time.time()), rows)
+
+
+def out(connection: sa.Connection, older: float) -> list[tuple[int, str, str, str | None]]:
+    """(shard, model, lane, message) of shards that are queued or running and have not changed for `older` seconds."""
+    live = sa.and_(shards.c.state.in_(("queued", "running")), shards.c.changed < time.time() - older)
+    columns = (shards.c.id, shards.c.model, shards.c.lane, shards.c.message)
+    return list(connection.execute(sa.select(*columns).where(live)))
+
+
+def republish(connection: sa.Connection, lost: dict[int, str | None]) -> int:
+    """Shards whose message is gone wait again; those that ran count a death. Returns how many."""
+    changed = 0
+    for shard, message in lost.items():
+        mine = sa.and_(shards.c.id == shard, shards.c.message == message, shards.c.state.in_(("queued", "running")))
+        died = sa.case((shards.c.state == "running", 1), else_=0)
+        values = {"state": "pending", "message": None, "deaths": shards.c.deaths + died, "changed": time.time()}
+        changed += connection.execute(sa.update(shards).where(mine).values(**values)).rowcount
+    return changed
