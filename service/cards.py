@@ -105,7 +105,7 @@ def card(connection: sa.Connection, asked: Asked) -> Card:
 def _published(name: str) -> str:
     """What a verifier's authors say of it; nothing of one that is no longer installed."""
     try:
-        return described(VERIFIERS, name).card
+        return described("verifiers", name).card
     except Unknown:
         return ""
 
@@ -114,7 +114,7 @@ def _unaudited(asked: Asked) -> Card:
     """The card of a verifier that no job has asked yet: what it is, and that nothing is known of its verdicts."""
     if asked.against not in (None, AUDITS):
         raise _graderless(asked.against, [])
-    plugin = described(VERIFIERS, asked.name)
+    plugin = described("verifiers", asked.name)
     unknown = ["passed", "tpr", "fpr", "ppv", "npv", "right", "unscored", "median_ms", "calibration"]
     return Card(
         name=plugin.name,

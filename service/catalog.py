@@ -105,15 +105,14 @@ class Prepared:
         return [judge for judge in self.judges if judge.role == role]
 
 
-def described(registry: Registry, name: str) -> PluginView:
-    """A plug-in as the API has it; of one that cannot be loaded, why. Raises Unknown."""
+def described(kind: str, name: str) -> PluginView:
+    """A plug-in of a kind of REGISTRIES as the API has it; of one that cannot be loaded, why. Raises Unknown."""
+    named: dict[str, Any] = {"name": name, "id": name, "object": kind.removesuffix("s")}
     try:
-        plugin = registry.find(name)
+        plugin = REGISTRIES[kind].find(name)
         facts = plugin.facts
         return PluginView(
-            name=plugin.name,
-            id=plugin.name,
-            object=registry.kind,
+            **named,
             version=facts.version,
             card=plugin.card,
             config=plugin.schema(),
@@ -124,9 +123,7 @@ def described(registry: Registry, name: str) -> PluginView:
         raise
     except Exception as error:  # of another distribution: it hides no other
         card = f"This plug-in cannot be loaded: {type(error).__name__}: {error}"[:500]
-        return PluginView(
-            name=name, id=name, object=registry.kind, version="", card=card, config={}, offers=[], needs=[]
-        )
+        return PluginView(**named, version="", card=card, config={}, offers=[], needs=[])
 
 
 def faults(error: ValidationError, model: type[BaseModel], loc: tuple[int | str, ...] = ()) -> list[dict[str, Any]]:

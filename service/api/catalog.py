@@ -21,13 +21,13 @@ def _routes(kind: str, registry: Registry) -> None:
     @router.get(f"/v1/{kind}", tags=["catalog"], operation_id=f"list_{kind}")
     def listing() -> Plugins:
         """Every plug-in of this kind, with its card and the schema of its own fields."""
-        return Plugins(data=[described(registry, name) for name in registry.names()])
+        return Plugins(data=[described(kind, name) for name in registry.names()])
 
     @router.get(f"/v1/{kind}/{{name:path}}", tags=["catalog"], operation_id=f"get_{kind}")
     def one(name: str) -> PluginView:
         """One plug-in."""
         try:
-            return described(registry, name[:200])
+            return described(kind, name[:200])
         except Unknown as unknown:
             raise Problem(404, str(unknown)) from None
 
