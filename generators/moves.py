@@ -51,7 +51,8 @@ def _corrected(model: Model, rows: Rows) -> tuple[Any, dict[str, Any]]:
     alpha = model.signal[at] / np.append(model.signal, 1.0)[at - 1]
     x, x0hat = (model.tensor(rows.columns[name]) for name in ("x", "x0"))
     z = _noise(model, rows, np.ones(len(rows), bool))
-    return solvers.langevin(x, x0hat, *model.per_row(a, s, alpha), z), {}
+    a, s, alpha = model.per_row(a, s, alpha)
+    return solvers.langevin(x, x0hat, a, s, alpha, z), {}
 
 
 def _solved(model: Model, rows: Rows) -> tuple[Any, dict[str, Any]]:

@@ -12,7 +12,7 @@ class NotANumber(ValueError):
     """A network gave nan; names the step and the remedy."""
 
 
-def stepped(generator: Generator, blocks: Sequence[Rows]) -> list[Rows | NotANumber]:
+def stepped(generator: Generator, blocks: Sequence[Rows]) -> Sequence[Rows | NotANumber]:
     """One step of all rows in one call. A block in which the network gave nan is answered by an error.
 
     Raises ValueError when the generator returns fewer or more rows than it was given.
