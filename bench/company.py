@@ -3,8 +3,10 @@
     python -m bench.company [--jobs 32] [--seconds 6]
 
 `together`: jobs at different steps share the calls of one engine. `apart`: one after another, a call holds one job's
-rows, as the public implementations do. `bare`: the network alone at its best batch size. Each kind runs in a process
-of its own with the environment of a worker; all are measured in turns, twice. Prints one JSON object.
+rows; our generator without an engine, whose network is traced as in `together`, so that only sharing makes the
+difference. `apart_eager`: the same with the network and the scheduler as diffusers has them, the loop that the public
+implementations run. `bare`: the network alone at its best batch size. Each kind runs in a process of its own with the
+environment of a worker; all are measured in turns, twice. Prints one JSON object.
 """
 
 import argparse
@@ -14,10 +16,11 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 from generators.builtin import GENERATORS
-from generators.digits import model
+from generators.digits import images, loaded, model
 from search import keys
 from search.engine import Engine, Shared
 from search.metering import Budget, Metered
@@ -29,6 +32,9 @@ from service.heartbeat import resident
 from service.settings import core_count
 
 SIZES = (16, 32, 64, 128, 256)
+STEPS = 10
+"""Of a job that runs apart."""
+DTYPES = ("float32", "bfloat16")
 NO_LIMIT = Budget.model_validate({})
 
 
@@ -60,22 +66,63 @@ def bare(weights: str, dtype: Any, seconds: float) -> dict[int, float]:
 
 def apart(dtype: str, rows: int, seconds: float) -> float:
     """Evaluations per second of jobs one after another: a call has one job's rows."""
-    generator = digits(10, dtype)
+    generator = digits(STEPS, dtype)
 
-    def job(number: int) -> int:
-        """Evaluations that one took."""
+    def job(number: int) -> None:
         state = generator.start([Item(prompt="7")] * rows, keys.rows(keys.problem(number, "7"), 0, rows))
         while not state.done.all():
             state = generator.advance(state)
         generator.finish(state)
-        return 10 * rows
 
-    job(0)  # the network is loaded when it is first asked
-    done, number, started = 0, 1, time.perf_counter()
+    return STEPS * rows * repeated(job, seconds)
+
+
+def apart_eager(dtype: str, rows: int, seconds: float) -> float:
+    """Evaluations per second of the same jobs by diffusers alone: its network, its DDIM scheduler, a loop over both."""
+    pipeline = Pipeline("digits", dtype)
+
+    def job(number: int) -> None:
+        pipeline(keys.normals(keys.rows(keys.problem(number, "7"), 0, rows), keys.START, 784), 7)
+
+    return STEPS * rows * repeated(job, seconds)
+
+
+class Pipeline:
+    """As diffusers' class-conditional pipelines do it, here on our weights: the network is not traced."""
+
+    def __init__(self, weights: str, dtype: str) -> None:
+        from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+
+        self._network, self._dtype = loaded(weights), dtype
+        self._scheduler: Any = DDIMScheduler(
+            beta_schedule="squaredcos_cap_v2",
+            prediction_type="v_prediction",
+            timestep_spacing="trailing",
+            clip_sample=False,
+        )
+
+    def __call__(self, noise: Any, label: int, steps: int = STEPS) -> list[Any]:
+        """Images from standard normals, [n, 784]."""
+        import torch
+
+        x = torch.tensor(noise, dtype=torch.float32).reshape(-1, 4, 14, 14)
+        labels = torch.full((len(x),), label)
+        self._scheduler.set_timesteps(steps)
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=self._dtype == "bfloat16"):
+            for t in self._scheduler.timesteps:
+                v = self._network(x, t, class_labels=labels).sample
+                x = self._scheduler.step(v.float(), t, x).prev_sample
+        return images(x.numpy())
+
+
+def repeated(job: Callable[[int], None], seconds: float) -> float:
+    """Jobs per second, after one that does not count: the network is loaded when it is first asked."""
+    job(0)
+    number, started = 0, time.perf_counter()
     while time.perf_counter() - started < seconds:
-        done += job(number)
         number += 1
-    return done / (time.perf_counter() - started)
+        job(number)
+    return number / (time.perf_counter() - started)
 
 
 async def together(dtype: str, rows: int, jobs: int, seconds: float) -> dict[str, Any]:
@@ -132,8 +179,8 @@ def measured(kind: str, **options: Any) -> Any:
     """In the child."""
     if kind == "bare":
         return max(bare("digits", options["dtype"], options["seconds"] / len(SIZES)).values())
-    if kind == "apart":
-        return apart(**options)
+    if kind in ("apart", "apart_eager"):
+        return (apart if kind == "apart" else apart_eager)(**options)
     return asyncio.run(together(**options) if kind == "together" else memory(**options))
 
 
@@ -143,27 +190,30 @@ def measure(jobs: int, seconds: float, rounds: int = 2) -> dict[str, Any]:
     rates: dict[str, list[float]] = {}
     details: list[Any] = []
     for _ in range(rounds):
-        for dtype in ("float32", "bfloat16"):
+        for dtype in DTYPES:
             rates.setdefault(f"bare {dtype}", []).append(child("bare", cores, dtype=dtype, seconds=seconds))
             for rows in (1, 4):
-                alone = child("apart", cores, dtype=dtype, rows=rows, seconds=seconds)
-                rates.setdefault(f"apart {dtype} {rows}", []).append(alone)
+                for kind in ("apart", "apart_eager"):
+                    alone = child(kind, cores, dtype=dtype, rows=rows, seconds=seconds)
+                    rates.setdefault(f"{kind} {dtype} {rows}", []).append(alone)
                 found = child("together", 1, dtype=dtype, rows=rows, jobs=jobs, seconds=seconds)
                 rates.setdefault(f"together {dtype} {rows}", []).append(found["rate"])
                 details.append({"dtype": dtype, "rows": rows, **found})
     mean = {name: sum(values) / len(values) for name, values in rates.items()}
-    best = max(("float32", "bfloat16"), key=lambda dtype: mean[f"bare {dtype}"])
+    best = max(DTYPES, key=lambda dtype: mean[f"bare {dtype}"])
+
+    def ratios(kind: str) -> dict[str, float]:
+        pairs = [f"{dtype} {rows}" for dtype in DTYPES for rows in (1, 4)]
+        return {pair: round(mean[f"together {pair}"] / mean[f"{kind} {pair}"], 2) for pair in pairs}
+
     return {
         "evaluations a second": {name: round(value, 1) for name, value in mean.items()},
         "best dtype": best,
         "together of bare, jobs of 4 rows": {
-            dtype: round(mean[f"together {dtype} 4"] / mean[f"bare {dtype}"], 3) for dtype in ("float32", "bfloat16")
+            dtype: round(mean[f"together {dtype} 4"] / mean[f"bare {dtype}"], 3) for dtype in DTYPES
         },
-        "together of apart": {
-            f"{dtype} {rows}": round(mean[f"together {dtype} {rows}"] / mean[f"apart {dtype} {rows}"], 2)
-            for dtype in ("float32", "bfloat16")
-            for rows in (1, 4)
-        },
+        "together of apart, our traced network": ratios("apart"),
+        "together of apart, eager network and scheduler of diffusers": ratios("apart_eager"),
         "calls": details,
         "megabytes over 1,000 jobs": child("memory", 1, jobs=1000),
     }

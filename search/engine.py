@@ -142,8 +142,8 @@ class Shared(Tools):
 
     async def advance(self, rows: Rows) -> Rows:
         """One network call, together with everybody else's; each row that moves pays for its evaluations."""
-        live = np.flatnonzero(~rows.done)
-        if len(live) < len(rows):
+        if np.count_nonzero(rows.done):
+            live = np.flatnonzero(~rows.done)
             return rows.updated(live, await self.advance(rows[live])) if len(live) else rows
         moved = await self._elsewhere(rows) if self._is_remote else Rows.join(await self._asked(self._network, rows))
         spent = moved.columns.get("evaluations")

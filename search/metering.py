@@ -142,7 +142,7 @@ class Metered(Tools):
     async def advance(self, rows: Rows) -> Rows:
         """One step, refused when it does not fit."""
         self._clock()
-        live = int((~rows.done).sum())
+        live = len(rows) - int(np.count_nonzero(rows.done))
         for currency, each in (("evaluations", self.generator.price), ("tokens", self._tokens)):
             if self._affords(currency, each, live) < live:
                 raise BudgetSpent(currency)
