@@ -1,5 +1,6 @@
 """What a request says, and where a step of its reply ends."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import regex
@@ -34,7 +35,13 @@ def request(config: OpenAI, server: Endpoint, prompt: Any, text: str, seed: int,
     return True, body | {"messages": turns} | ({"logprobs": True} if config.logprobs else {})
 
 
-def stepped(step: Step, choice: Choice) -> tuple[str, bool]:
+def cut(text: str, stop: Sequence[str]) -> str | None:
+    """The text before the first stop string, None without one: some servers leave it in (`transformers serve`)."""
+    found = [at for end in stop if (at := text.find(end)) >= 0]
+    return text[: min(found)] if found else None
+
+
+def stepped(step: Step, stop: Sequence[str], choice: Choice) -> tuple[str, bool]:
     """What a step adds to the text, and whether that ends it.
 
     A server may say that it stopped at the end of a line. Any other text is cut here behind the step's end: the first
@@ -42,15 +49,22 @@ def stepped(step: Step, choice: Choice) -> tuple[str, bool]:
     """
     text = choice.text or ""
     if step.unit == "line" and choice.stopped == MARK:
-        return text + MARK, False
-    if step.unit == "line":
-        at = text.find(MARK) + 1
-    else:
-        try:
-            found = regex.search(step.pattern or "", text, timeout=PATIENCE)
-        except TimeoutError:
-            found = None
-        at = found.end() if found else 0
+        return text.removesuffix(MARK) + MARK, False
+    at = behind(step, text)
+    within = text[:at] if at else text
+    if (said := cut(within, stop)) is not None:
+        return said, True
     if 0 < at < len(text) or (at and choice.reason == "length"):
-        return text[:at], False
+        return within, False
     return text, choice.reason != "length"
+
+
+def behind(step: Step, text: str) -> int:
+    """Where the first step of a text ends; 0 when it has no end."""
+    if step.unit == "line":
+        return text.find(MARK) + 1
+    try:
+        found = regex.search(step.pattern or "", text, timeout=PATIENCE)
+    except TimeoutError:
+        return 0
+    return found.end() if found else 0

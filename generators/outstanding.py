@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from generators.asking import Line, Lost, Refused
-from generators.bodies import request, stepped
+from generators.bodies import cut, request, stepped
 from generators.openai import OpenAI
 from generators.replies import UNKNOWN, Choice, Reply
 from search import keys
@@ -120,11 +120,12 @@ class Asked:
         if choice.text is None:
             self.fail(row, f"endpoint {self.line.endpoint.name!r}: an answer without text ({choice.reason})")
         elif config.step is None:
-            self.columns["text"][row] = choice.text
+            said = cut(choice.text, config.stop)
+            self.columns["text"][row] = choice.text if said is None else said
             if config.logprobs:
                 self.columns["more"][row] = {"logprobs": choice.logprobs, "finish_reason": choice.reason}
         else:
-            text, ended = stepped(config.step, choice)
+            text, ended = stepped(config.step, config.stop, choice)
             self.columns["text"][row] += text
             self.done[row] = ended or bool(self.before.step[row] + 1 >= config.evaluations)
 

@@ -308,3 +308,27 @@ def test_items_that_cannot_be_asked(bed: Bed) -> None:
     with pytest.raises(ValueError, match="endpoint 'fake' takes no conversation"):
         config.check(Item(messages=(Message(role="user", content="u"),)))
     assert config.lacks["preview"].startswith("this endpoint serves best_of_n")
+
+
+def test_where_a_step_ends() -> None:
+    from generators.bodies import cut, stepped
+    from generators.openai import Step
+    from generators.replies import Choice
+
+    line, point = Step(unit="line"), Step(unit="regex", pattern=r"\.")
+
+    def of(step: Step, text: str, reason: str, stopped: str | None = None) -> tuple[str, bool]:
+        return stepped(step, ["Q"], Choice(text, reason, None, stopped))
+
+    assert of(line, "a", "stop", "\n") == ("a\n", False)
+    assert of(line, "a\n", "stop", "\n") == ("a\n", False)  # a server that leaves the stop string in
+    assert of(line, "a\nb", "stop") == ("a\n", False)
+    assert of(line, "a\n", "length") == ("a\n", False)
+    assert of(line, "a\n", "stop") == ("a\n", True)
+    assert of(line, "a", "length") == ("a", False)
+    assert of(line, "aQ", "stop") == ("a", True)
+    assert of(line, "a\nbQ", "stop") == ("a\n", False)
+    assert of(point, "a. b", "stop") == ("a.", False)
+    assert of(point, "", "stop") == ("", True)
+    assert cut("abcabd", ["bd", "ca"]) == "ab"
+    assert cut("ab", ["c"]) is None
