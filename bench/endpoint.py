@@ -3,11 +3,11 @@
     python -m bench.endpoint [--seconds 6] [--rounds 3] [--latencies 0.05 0.5] [--many 10000] [--peer-python PATH]
 
 The endpoint is `generators.misbehaving`, without faults and one sample a request. `direct`: an httpx client that keeps
-32 requests in flight and reads each reply. `engine`: best_of_n with a verifier on one engine. `service`: one job
-through API, queue, worker and store, after a job that loads everything. In turns, so that a busy machine disturbs all alike.
-`many`: one item of so many samples; what the worker's memory grows by between a tenth of them and all, and, in another
-job, how many samples are asked for twice when the worker is killed just before the end. `peer`: its_hub's BestOfN with
-32 in flight, in a Python that has `its-hub[lm]`. Prints one JSON object.
+32 requests in flight and reads each reply. `engine`: best_of_n with a verifier on an engine. `service`: one job through
+API, queue, worker and store, after a job that loads everything. In turns, so that a busy machine disturbs all alike.
+`many`: one item of so many samples; by how much the worker's memory grows between a tenth of them and all, and how many
+samples of another job are asked for again when the worker is killed just before its end. `peer`: its_hub's BestOfN
+with 32 in flight, in a Python that has `its-hub[lm]`. Prints one JSON object.
 """
 
 import argparse
