@@ -95,7 +95,7 @@ def values(of: Any, name: str) -> list[Any]:
 def _choice(choice: dict[str, Any], text: Any, pairs: list[tuple[Any, Any]]) -> Choice | None:
     if not isinstance(text, str | None):
         return None
-    right = all(isinstance(token, str) and type(value) in (int, float) and value <= 0 for token, value in pairs)
+    right = all(isinstance(token, str) and type(value) in (int, float) and value <= 1e-3 for token, value in pairs)
     stopped = choice.get("stop_reason", choice.get("matched_stop"))
     reason = choice.get("finish_reason")
     return Choice(

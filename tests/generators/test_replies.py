@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from generators.asking import seconds
@@ -17,6 +17,7 @@ ANYTHING = st.recursive(
 )
 
 
+@settings(deadline=None, max_examples=100)  # on a busy machine an example may take long
 @given(ANYTHING, st.booleans())
 def test_any_json_is_a_reply_or_malformed(value: Any, chat: bool) -> None:
     for body in (value, {"choices": [value], "usage": value}, {"choices": [{"message": value, "logprobs": value}]}):
