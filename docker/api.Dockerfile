@@ -12,4 +12,5 @@ USER winnow
 ENV WINNOW_DATA_DIR=/data
 EXPOSE 8000
 HEALTHCHECK --interval=10s CMD ["python", "-c", "import httpx; httpx.get('http://127.0.0.1:8000/readyz').raise_for_status()"]
-CMD ["winnow", "api", "--host", "0.0.0.0"]
+# Published on loopback only (docker-compose.yml); make keys before you open it: winnow keys create NAME
+CMD ["winnow", "api", "--host", "0.0.0.0", "--open"]

@@ -12,6 +12,7 @@ from service.cli_client import emit, results, submit, watch
 from service.cli_compare import compare
 from service.cli_curve import curve
 from service.cli_input import DataDir, alone, own, read_spec, settings, stop
+from service.cli_keys import app as keys
 from service.cli_report import report
 
 app = typer.Typer(
@@ -20,6 +21,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+Open = Annotated[bool, typer.Option("--open", help="Let anybody in who reaches the address, without a key.")]
 
 
 def until_stopped() -> None:
@@ -36,6 +40,7 @@ def serve(
     port: int = 8000,
     data_dir: DataDir = None,
     workers: Annotated[int, typer.Option(min=0)] = 1,
+    open: Open = False,
 ) -> None:
     """Start everything on this machine: database, queue, API and workers. Needs no configuration."""
     from service.embedded import Stack
@@ -44,25 +49,23 @@ def serve(
     chosen = settings(data_dir=data_dir)
     log = chosen.data_dir / "worker.log"
     try:
-        with Stack(chosen, host, port, workers, log) as stack:
+        with Stack(chosen, host, port, workers, log, open=open) as stack:
             typer.echo(
                 f"Winnow answers at {stack.url}, its documentation at {stack.url}/docs (data: {chosen.data_dir})"
             )
-            if host not in ("127.0.0.1", "::1", "localhost"):
-                typer.echo("Anybody who reaches this address may submit jobs: there are no API keys.", err=True)
             until_stopped()
     except Unusable as error:
         stop(error)
 
 
 @app.command()
-def api(host: str = "127.0.0.1", port: int = 8000, data_dir: DataDir = None) -> None:
+def api(host: str = "127.0.0.1", port: int = 8000, data_dir: DataDir = None, open: Open = False) -> None:
     """Start the API alone, on WINNOW_REDIS_URL and WINNOW_DATABASE_URL."""
     import uvicorn
 
     from service.api import create_app
     from service.artifacts import Artifacts
-    from service.opening import Unusable, opened, reached
+    from service.opening import Unusable, guarded, opened, reached
 
     chosen = settings(data_dir=data_dir)
     try:
@@ -70,6 +73,7 @@ def api(host: str = "127.0.0.1", port: int = 8000, data_dir: DataDir = None) -> 
         if chosen.database_url is None:
             chosen.data_dir.mkdir(parents=True, exist_ok=True)
         store = opened(chosen)
+        guarded(store, host, open)
     except Unusable as error:
         stop(error)
     except OSError as error:
@@ -148,6 +152,7 @@ def demo(
 
 
 app.command()(compare)
+app.add_typer(keys, name="keys")
 
 
 if __name__ == "__main__":

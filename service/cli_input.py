@@ -1,5 +1,6 @@
 """What the commands are given: options, settings, job files, a server. What is wrong with it is one sentence."""
 
+import os
 import sys
 import tempfile
 from collections.abc import Generator
@@ -87,7 +88,7 @@ class connected(AbstractContextManager["Client"]):  # noqa: N801 - reads as a ve
         from service.client import Client
 
         try:
-            self.client = Client(url)
+            self.client = Client(url, key=os.environ.get("WINNOW_API_KEY"))
         except httpx.InvalidURL as error:
             stop(f"{url!r} is no address: {error}")
 

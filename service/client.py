@@ -140,11 +140,20 @@ def plugins(kind: str) -> Call[Plugins]:
     return Call("GET", f"/v1/{kind}", Plugins)
 
 
+def bearer(key: str | None) -> dict[str, str]:
+    """How an API key is sent."""
+    return {} if key is None else {"Authorization": f"Bearer {key}"}
+
+
 class Client:
     """Calls that wait: `Client("http://127.0.0.1:8000").submit({...})`."""
 
-    def __init__(self, url: str, transport: httpx.BaseTransport | None = None, timeout: float = 90) -> None:
-        self.http = httpx.Client(base_url=url, timeout=timeout, transport=transport, trust_env=False)
+    def __init__(
+        self, url: str, transport: httpx.BaseTransport | None = None, timeout: float = 90, key: str | None = None
+    ) -> None:
+        self.http = httpx.Client(
+            base_url=url, timeout=timeout, transport=transport, trust_env=False, headers=bearer(key)
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -231,8 +240,12 @@ class Client:
 class AsyncClient:
     """The same for asyncio: `await AsyncClient(url).send(service.client.job(name))`."""
 
-    def __init__(self, url: str, transport: httpx.AsyncBaseTransport | None = None, timeout: float = 90) -> None:
-        self.http = httpx.AsyncClient(base_url=url, timeout=timeout, transport=transport, trust_env=False)
+    def __init__(
+        self, url: str, transport: httpx.AsyncBaseTransport | None = None, timeout: float = 90, key: str | None = None
+    ) -> None:
+        self.http = httpx.AsyncClient(
+            base_url=url, timeout=timeout, transport=transport, trust_env=False, headers=bearer(key)
+        )
 
     async def __aenter__(self) -> Self:
         return self

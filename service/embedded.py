@@ -14,7 +14,7 @@ from typing import Any, Self
 import redis
 
 from service.children import end, follow_parent
-from service.opening import Unusable, folder, listen, opened, reached
+from service.opening import Unusable, folder, guarded, listen, opened, reached
 from service.queue import Broker
 from service.redis_server import alive, start_redis
 from service.settings import Settings, core_count
@@ -38,6 +38,7 @@ class Stack:
     port: int = 0
     workers: int = 1
     log: Path | None = None
+    open: bool = False
     url: str = ""
     children: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict[str, "subprocess.Popen[bytes]"])
     _queue: "subprocess.Popen[bytes] | None" = None
@@ -68,6 +69,7 @@ class Stack:
             self.settings = self.settings.model_copy(update={"redis_url": url})
         broker = reached(self.settings)
         store = opened(self.settings)
+        guarded(store, self.host, self.open)
         self._undo.append(store.close)
         monitor = threading.Thread(target=self._monitor, args=(broker, ours), name="monitor", daemon=True)
         monitor.start()

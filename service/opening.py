@@ -12,7 +12,7 @@ from generators import endpoints
 from service import catalog
 from service.queue import Broker
 from service.settings import Settings
-from service.store import Store
+from service.store import Store, access
 
 
 class Unusable(RuntimeError):
@@ -69,6 +69,16 @@ def opened(settings: Settings) -> Store:
         reason = getattr(error, "orig", None) or error
         raise Unusable(f"the database cannot be used: {reason}") from None
     return store
+
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+def guarded(store: Store, host: str, open: bool) -> None:
+    """An address that others reach needs keys, or the word that it does not. Raises Unusable."""
+    if host not in LOOPBACK and not open and not store.read(access.exist):
+        remedy = "make one with `winnow keys create NAME`, or say --open"
+        raise Unusable(f"anybody who reaches {host} could submit jobs, for there are no API keys: {remedy}")
 
 
 def reached(settings: Settings) -> Broker:

@@ -10,7 +10,8 @@ from importlib.metadata import version
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
-from service.api import cards, catalog, compare, errors, fleet, jobs, page
+from service.api import cards, catalog, compare, errors, fleet, jobs, keys, page
+from service.api.access import Access
 from service.api.doors import files
 from service.api.doors import routes as doors
 from service.api.doors.batching import Batching
@@ -52,6 +53,7 @@ def create_app(store: Store, broker: Broker, artifacts: Artifacts, settings: Set
     app.state.registry = CollectorRegistry(auto_describe=False)
     app.state.watch = fleet.Watch(broker)
     app.state.registry.register(Fleet(store, app.state.watch))
+    app.add_middleware(Access, store=store, broker=broker)
     app.add_middleware(BodyLimit, limit=settings.body_limit, files=settings.file_limit)
     errors.install(app)
     doors.install(app)
@@ -61,6 +63,7 @@ def create_app(store: Store, broker: Broker, artifacts: Artifacts, settings: Set
     app.include_router(cards.router)
     app.include_router(doors.router)
     app.include_router(files.router)
+    app.include_router(keys.router)
     app.include_router(fleet.router)
     page.install(app)
     return app

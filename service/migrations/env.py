@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from service.store import batch_tables  # noqa: F401  (its tables are of the same metadata)
+from service.store import access, batch_tables  # noqa: F401  (their tables are of the same metadata)
 from service.store.schema import metadata
 
 connection = context.config.attributes["connection"]

@@ -13,6 +13,8 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.event import listens_for
 
+MIGRATION = 0x77696E6E6F77
+"""PostgreSQL's advisory lock of a migration."""
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -21,14 +23,17 @@ class Store:
     """Connections to one database. durable: each commit reaches the disk before it is acknowledged (SQLite)."""
 
     def __init__(self, url: str, durable: bool = True) -> None:
-        self.engine = sa.create_engine(url, pool_size=8, max_overflow=32, **_options(url))
+        self.engine = sa.create_engine(plain(url), pool_size=8, max_overflow=32, **_options(url))
+        self._reads: dict[str, Any] = {}
         if self.engine.dialect.name == "sqlite":
             _tune(self.engine, durable)
+        else:
+            self._reads = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 
     @contextmanager
     def reading(self) -> Generator[sa.Connection]:
         """A consistent view."""
-        with self.engine.connect() as connection, connection.begin():
+        with self.engine.connect().execution_options(**self._reads) as connection, connection.begin():
             yield connection
 
     @contextmanager
@@ -63,6 +68,8 @@ class Store:
         config = Config()
         config.set_main_option("script_location", str(Path(__file__).parent.parent / "migrations"))
         with self.writing() as connection:
+            if connection.dialect.name == "postgresql":  # of several that start at once, one migrates
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATION)))
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
 
@@ -71,8 +78,18 @@ class Store:
         self.engine.dispose()
 
 
+def plain(url: str) -> sa.URL:
+    """The URL with the driver that Winnow brings: postgresql:// and postgres:// alike are psycopg."""
+    found = sa.make_url(url)
+    ours = found.drivername in ("postgresql", "postgres")
+    return found.set(drivername="postgresql+psycopg") if ours else found
+
+
 def _options(url: str) -> dict[str, Any]:
-    return {"connect_args": {"check_same_thread": False, "timeout": 30}} if url.startswith("sqlite") else {}
+    if url.startswith("sqlite"):
+        return {"connect_args": {"check_same_thread": False, "timeout": 30}}
+    # A server that restarts leaves dead connections in the pool; one that does not answer is an outage, not a wait.
+    return {"pool_pre_ping": True, "connect_args": {"connect_timeout": 10, "application_name": "winnow"}}
 
 
 def _tune(engine: sa.Engine, durable: bool) -> None:

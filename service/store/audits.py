@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from search.ports import Floats, Ints
+from service.store.access import mine
 from service.store.bulk import insert_rows
 from service.store.pools import unpack
 from service.store.schema import audits, jobs, judges, pools, scores
@@ -112,7 +113,7 @@ def judged(connection: sa.Connection, name: str | None = None) -> Sequence[sa.Ro
     """Judges that have verdicts, with their job's public id and time, oldest job first. name: of one plug-in."""
     has = sa.exists().where(pools.c.judge == judges.c.id)
     columns = (judges, jobs.c.name.label("job_name"), jobs.c.created)
-    query = sa.select(*columns).select_from(judges.join(jobs, jobs.c.id == judges.c.job)).where(has)
+    query = sa.select(*columns).select_from(judges.join(jobs, jobs.c.id == judges.c.job)).where(has, mine(jobs))
     if name is not None:
         query = query.where(judges.c.name == name)
     return connection.execute(query.order_by(jobs.c.id, judges.c.place)).all()

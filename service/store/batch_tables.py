@@ -15,7 +15,9 @@ files = Table(
     Column("bytes", Number, nullable=False),
     Column("sha256", Text, nullable=False),  # of the bytes, among the artifacts
     Column("created", Float, nullable=False),
+    Column("owner", Text),
     sa.Index("files_sha256", "sha256"),
+    sa.Index("files_owner", "owner", "id"),
 )
 
 batches = Table(
@@ -38,7 +40,9 @@ batches = Table(
     Column("created", Float, nullable=False),
     Column("expires", Float, nullable=False),
     Column("times", Text, nullable=False, server_default="{}"),  # when it came to each state, as JSON
+    Column("owner", Text),
     sa.Index("batches_state", "state"),
+    sa.Index("batches_owner", "owner", "id"),
 )
 
 OPEN = ("validating", "in_progress", "cancelling", "finalizing")

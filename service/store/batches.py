@@ -8,6 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from service.store.access import OWNER, mine
 from service.store.batch_tables import OPEN, batches
 from service.store.jobs import Missing
 from service.store.schema import jobs
@@ -27,13 +28,14 @@ def create(connection: sa.Connection, endpoint: str, window: tuple[str, float], 
         "labels": None if labels is None else json.dumps(labels),
         "created": now,
         "expires": now + window[1],
+        "owner": OWNER.get(),
     }
     return connection.execute(sa.insert(batches).returning(batches), row).one()
 
 
 def find(connection: sa.Connection, name: str) -> Row:
     """A batch by its public id. Raises Missing."""
-    row = connection.execute(sa.select(batches).where(batches.c.name == name)).first()
+    row = connection.execute(sa.select(batches).where(batches.c.name == name, mine(batches))).first()
     if row is None:
         raise Missing(f"no batch {name[:100]!r}")
     return row
@@ -41,7 +43,7 @@ def find(connection: sa.Connection, name: str) -> Row:
 
 def page(connection: sa.Connection, limit: int, after: str | None) -> Sequence[Row]:
     """Batches, newest first, `after` the one of that public id."""
-    query = sa.select(batches).order_by(batches.c.id.desc()).limit(limit)
+    query = sa.select(batches).where(mine(batches)).order_by(batches.c.id.desc()).limit(limit)
     if after is not None:
         query = query.where(batches.c.id < find(connection, after).id)
     return connection.execute(query).all()
@@ -79,8 +81,7 @@ def key(batch: str, group: int) -> str:
     return f"{batch}:{group:06}"
 
 
-def jobs_of(connection: sa.Connection, batch: str) -> Sequence[Row]:
+def jobs_of(connection: sa.Connection, batch: int) -> Sequence[Row]:
     """A batch's jobs in the order of their groups, without specs."""
     columns = [column for column in jobs.c if column.name != "spec"]
-    mine = sa.and_(jobs.c.idempotency_key >= f"{batch}:", jobs.c.idempotency_key < f"{batch};")
-    return connection.execute(sa.select(*columns).where(mine).order_by(jobs.c.idempotency_key)).all()
+    return connection.execute(sa.select(*columns).where(jobs.c.batch == batch).order_by(jobs.c.id)).all()

@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from service.store.access import OWNER, mine
 from service.store.batch_tables import OPEN, batches, files
 from service.store.jobs import Conflict, Missing
 
@@ -17,12 +18,14 @@ def create(connection: sa.Connection, filename: str, purpose: str, size: int, sh
     """Write a file's row."""
     name = f"file-{int(time.time() * 1000):011x}{secrets.token_hex(8)}"
     row = {"name": name, "filename": filename, "purpose": purpose, "bytes": size, "sha256": sha256}
-    return connection.execute(sa.insert(files).returning(files), row | {"created": time.time()}).one()
+    return connection.execute(
+        sa.insert(files).returning(files), row | {"created": time.time(), "owner": OWNER.get()}
+    ).one()
 
 
 def find(connection: sa.Connection, name: str) -> Row:
     """A file by its public id. Raises Missing."""
-    row = connection.execute(sa.select(files).where(files.c.name == name)).first()
+    row = connection.execute(sa.select(files).where(files.c.name == name, mine(files))).first()
     if row is None:
         raise Missing(f"no file {name[:100]!r}")
     return row
@@ -30,7 +33,7 @@ def find(connection: sa.Connection, name: str) -> Row:
 
 def page(connection: sa.Connection, limit: int, after: str | None, purpose: str | None) -> Sequence[Row]:
     """Files, newest first, `after` the one of that public id."""
-    query = sa.select(files).order_by(files.c.id.desc()).limit(limit)
+    query = sa.select(files).where(mine(files)).order_by(files.c.id.desc()).limit(limit)
     if purpose is not None:
         query = query.where(files.c.purpose == purpose)
     if after is not None:

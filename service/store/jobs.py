@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 from service.catalog import Prepared
 from service.planner import shards as planned
 from service.planner import stop_reason
+from service.store.access import OWNER, mine
 from service.store.schema import TERMINAL, events, items, jobs, judges, shards
 
 # Statements of every commit are built once: building costs more than running them.
@@ -49,6 +51,13 @@ PROGRESS = (
 )
 
 
+HOLD = sa.select(jobs.c.id).where(jobs.c.id == sa.bindparam("job_")).with_for_update()  # SQLite locks all at once
+INSERT = {
+    name: dialect.insert(jobs).on_conflict_do_nothing(index_elements=["idempotency_key"]).returning(jobs)
+    for name, dialect in (("sqlite", sqlite), ("postgresql", postgresql))
+}
+
+
 class Conflict(ValueError):
     """The same Idempotency-Key came with another body."""
 
@@ -67,21 +76,40 @@ def emit(connection: sa.Connection, job: int, kind: str, data: dict[str, Any]) -
     connection.execute(sa.insert(events), {"job": job, "type": kind, "data": json.dumps(data), "at": time.time()})
 
 
-def create(connection: sa.Connection, prepared: Prepared, idempotency_key: str | None = None) -> sa.Row[Any]:
+def own(key: str | None) -> str | None:
+    """An idempotency key as it is stored: that of another owner is another key."""
+    owner = OWNER.get()
+    return key if owner is None or key is None else f"{owner}\n{key}"
+
+
+def made(connection: sa.Connection, key: str | None, digest: str) -> sa.Row[Any] | None:
+    """The job that an idempotency key has made. Raises Conflict when it was made of something else."""
+    if key is None:
+        return None
+    found = connection.execute(sa.select(jobs).where(jobs.c.idempotency_key == own(key))).first()
+    if found is not None and found.digest != digest:
+        raise Conflict(f"Idempotency-Key {key!r} was used with another body, for job {found.name}")
+    return found
+
+
+def hold(connection: sa.Connection, job: int) -> None:
+    """Before anything of a running job is changed, its row is locked: all take their locks in one order."""
+    connection.execute(HOLD, {"job_": job})
+
+
+def create(
+    connection: sa.Connection, prepared: Prepared, idempotency_key: str | None = None, batch: int | None = None
+) -> sa.Row[Any]:
     """Write a job, its items and its shards; or find the job that the same key made. Raises Conflict."""
     spec = prepared.spec
     body = spec.model_dump_json()
     digest = hashlib.sha256(body.encode()).hexdigest()
-    if idempotency_key is not None:
-        found = connection.execute(sa.select(jobs).where(jobs.c.idempotency_key == idempotency_key)).first()
-        if found is not None and found.digest != digest:
-            raise Conflict(f"Idempotency-Key {idempotency_key!r} was used with another body, for job {found.name}")
-        if found is not None:
-            return found
+    if (found := made(connection, idempotency_key, digest)) is not None:
+        return found
     plan = planned(prepared)
     now = time.time()
     job = connection.execute(
-        sa.insert(jobs).returning(jobs),
+        INSERT[connection.dialect.name],
         {
             "name": new_name(),
             "state": "queued",
@@ -89,13 +117,19 @@ def create(connection: sa.Connection, prepared: Prepared, idempotency_key: str |
             "budget": spec.budget.model_dump_json(),
             "model": spec.model.name,
             "lane": spec.priority,
-            "idempotency_key": idempotency_key,
+            "idempotency_key": own(idempotency_key),
+            "owner": OWNER.get(),
+            "batch": batch,
             "digest": digest,
             "created": now,
             "items": len(spec.items),
             "shards": len(plan),
         },
-    ).one()
+    ).first()
+    if job is None:  # somebody used the key while we planned
+        again = made(connection, idempotency_key, digest)
+        assert again is not None
+        return again
     left = [0] * len(spec.items)
     for shard in plan:
         for span in shard:
@@ -136,7 +170,7 @@ def create(connection: sa.Connection, prepared: Prepared, idempotency_key: str |
 
 def find(connection: sa.Connection, name: str) -> sa.Row[Any]:
     """A job by its public id. Raises Missing."""
-    row = connection.execute(sa.select(jobs).where(jobs.c.name == name)).first()
+    row = connection.execute(sa.select(jobs).where(jobs.c.name == name, mine(jobs))).first()
     if row is None:
         raise Missing(f"no job {name[:100]!r}")
     return row
@@ -151,7 +185,8 @@ def ended(connection: sa.Connection, ids: Sequence[int]) -> Sequence[int]:
 
 def page(connection: sa.Connection, limit: int, after: str | None) -> Sequence[sa.Row[Any]]:
     """Jobs without their specs, newest first, `after` the one of that public id."""
-    query = sa.select(*(column for column in jobs.c if column.name != "spec")).order_by(jobs.c.id.desc()).limit(limit)
+    columns = [column for column in jobs.c if column.name != "spec"]
+    query = sa.select(*columns).where(mine(jobs)).order_by(jobs.c.id.desc()).limit(limit)
     if after is not None:
         query = query.where(jobs.c.id < find(connection, after).id)
     return connection.execute(query).all()
@@ -159,6 +194,7 @@ def page(connection: sa.Connection, limit: int, after: str | None) -> Sequence[s
 
 def cancel(connection: sa.Connection, name: str) -> sa.Row[Any]:
     """Stop a job: what waits is dropped, what runs is told, what is done is kept. A finished job stays as it is."""
+    hold(connection, find(connection, name).id)
     job = find(connection, name)
     if job.state not in TERMINAL and job.state != "cancelling":
         connection.execute(sa.update(jobs).where(jobs.c.id == job.id).values(state="cancelling"))

@@ -19,6 +19,8 @@ jobs = Table(
     Column("model", Text, nullable=False),
     Column("lane", Text, nullable=False),
     Column("idempotency_key", Text, unique=True),
+    Column("batch", Number),  # whose lines it answers
+    Column("owner", Text),  # of the key that made it; null without keys
     Column("digest", Text, nullable=False),  # SHA-256 of the spec: the same key with another body is refused
     Column("created", Float, nullable=False),
     Column("started", Float),
@@ -39,6 +41,8 @@ jobs = Table(
     Column("unreported", Integer, nullable=False, server_default="0"),  # answers whose tokens the server did not tell
     Column("lost", Integer, nullable=False, server_default="0"),  # answers that could not be had
     sa.Index("jobs_state", "state"),
+    sa.Index("jobs_batch", "batch", "id"),
+    sa.Index("jobs_owner", "owner", "id"),
 )
 
 items = Table(

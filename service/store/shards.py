@@ -15,7 +15,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from service.spec import Span
 from service.store.bulk import insert_rows
-from service.store.jobs import emit, settle
+from service.store.jobs import emit, hold, settle
 from service.store.schema import (
     blobs,
     candidates,
@@ -192,6 +192,7 @@ def _end(connection: sa.Connection, claimed: Claim, state: str, error: str | Non
 
 def commit(connection: sa.Connection, claimed: Claim, results: Results) -> bool:
     """Write a shard's results and count them, once. False, and nothing written, when the claim is no longer good."""
+    hold(connection, claimed.job)
     if not _end(connection, claimed, "done"):
         return False
     # In one order for all: two that wait for each other's names would wait for ever.
@@ -226,6 +227,7 @@ def _tally(connection: sa.Connection, rows: list[dict[str, Any]]) -> None:
 
 def fail(connection: sa.Connection, claimed: Claim, error: str) -> bool:
     """Close a shard that cannot be done; its items fail with the reason, the rest of the job goes on."""
+    hold(connection, claimed.job)
     if not _end(connection, claimed, "failed", error):
         return False
     settle(connection, claimed.job, [s.item for s in claimed.spans], 1, {"error": error, "stop_reason": "error"})

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 SUPPORT = Path(__file__).parent / "support"
 sys.path.insert(0, str(SUPPORT))
 
+import postgres  # noqa: E402
 from helping import service  # noqa: E402
 from outside import ENTRY_POINTS  # noqa: E402
 
@@ -56,10 +58,31 @@ def client(running: tuple[Stack, Client]) -> Client:
     return running[1]
 
 
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """URL of a PostgreSQL server; without one, what needs it is skipped loudly."""
+    if postgres.binary("initdb") is None:
+        pytest.skip("NOT TESTED on PostgreSQL: it is not installed (Debian: postgresql)")
+    with postgres.server() as url:
+        postgres.made(url, "winnow_empty")
+        yield url
+
+
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    """An empty database, migrated."""
-    database = Store(f"sqlite:///{tmp_path / 'winnow.db'}")
+def postgres_url(postgres_server: str) -> Iterator[str]:
+    """URL of an empty database, migrated."""
+    name = f"winnow_{uuid.uuid4().hex}"
+    yield postgres.made(postgres_server, name)
+    postgres.run(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """An empty database, migrated: of either kind."""
+    kind = request.param
+    database = Store(
+        f"sqlite:///{tmp_path / 'winnow.db'}" if kind == "sqlite" else request.getfixturevalue("postgres_url")
+    )
     database.migrate()
     yield database
     database.close()

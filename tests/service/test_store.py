@@ -41,7 +41,7 @@ def row(store: Store, of: sa.Table, **where: Any) -> Any:
 
 def rows(store: Store, of: sa.Table) -> list[Any]:
     with store.reading() as connection:
-        return list(connection.execute(sa.select(of)))
+        return list(connection.execute(sa.select(of).order_by(*of.primary_key)))
 
 
 def take(store: Store, shard: int, message: str = "1-0", worker: str = "w") -> Claim:
@@ -410,10 +410,8 @@ def test_mean_rank_of_many_answers_needs_little_memory(store: Store) -> None:
     n = 100_000
     with store.writing() as connection:
         for judge, sign in ((1, 1), (2, -1)):
-            connection.execute(
-                sa.insert(scores),
-                [{"judge": judge, "item": 0, "sample": s, "value": sign * float(s % 7), "ms": 0.0} for s in range(n)],
-            )
+            rows = [(judge, 0, s, sign * float(s % 7), None, None, None, 0.0) for s in range(n)]
+            insert_rows(connection, scores, rows)
     with store.reading() as connection:
         order = results._by_mean_rank(connection, [1, 2], 0)
     assert order == list(range(n))  # the two undo each other

@@ -22,6 +22,7 @@ from service.api.doors.outcome import Written
 from service.artifacts import Artifacts
 from service.feeder import Feeder
 from service.store import Store, batches, files, jobs
+from service.store.access import acting
 from service.store.schema import TERMINAL
 
 log = logging.getLogger("winnow.batches")
@@ -77,7 +78,8 @@ class Batching:
 
     def _step(self, batch: sa.Row[Any]) -> None:
         try:
-            {"validating": self._validate, "finalizing": self._finalize}.get(batch.state, self._drive)(batch)
+            with acting(batch.owner):
+                {"validating": self._validate, "finalizing": self._finalize}.get(batch.state, self._drive)(batch)
         except (redis.RedisError, SQLAlchemyError, OSError):
             raise
         except Exception as error:
@@ -110,13 +112,13 @@ class Batching:
 
     def _drive(self, batch: sa.Row[Any]) -> None:
         """Make jobs while there is room; when all have ended, the files can be written."""
-        made = self.store.read(batches.jobs_of, batch.name)
+        made = self.store.read(batches.jobs_of, batch.id)
         late = time.time() >= batch.expires
         if late or batch.state == "cancelling":
             for job in made:
                 if job.state not in TERMINAL and job.state != "cancelling":
                     self.store.write(jobs.cancel, job.name)
-            if all(job.state in TERMINAL for job in self.store.read(batches.jobs_of, batch.name)):
+            if all(job.state in TERMINAL for job in self.store.read(batches.jobs_of, batch.id)):
                 ending = "cancelled" if batch.state == "cancelling" else "expired"
                 self.store.write(batches.step, batch, "finalizing", ending=ending)
             return
@@ -130,7 +132,7 @@ class Batching:
             self.store.write(batches.step, batch, "finalizing", ending="completed")
 
     def _unfinished(self, batch: sa.Row[Any]) -> bool:
-        return any(job.state not in TERMINAL for job in self.store.read(batches.jobs_of, batch.name))
+        return any(job.state not in TERMINAL for job in self.store.read(batches.jobs_of, batch.id))
 
     def _expand(self, batch: sa.Row[Any], opened: Opened, live: int, items: int) -> None:
         """The next groups become jobs; those that were made before a restart are found again."""
@@ -142,7 +144,7 @@ class Batching:
                 break
             opened.rejected += len(group.refused)
             if group.prepared is not None:
-                row = self.store.write(jobs.create, group.prepared, batches.key(batch.name, group.number))
+                row = self.store.write(jobs.create, group.prepared, batches.key(batch.name, group.number), batch.id)
                 live += row.state not in TERMINAL
                 items += row.items - row.items_done
                 fresh = True
@@ -154,11 +156,11 @@ class Batching:
         if not batch.total:  # it was stopped before its lines were read
             self.store.write(batches.step, batch, batch.ending)
             return
-        made = {job.idempotency_key: job.name for job in self.store.read(batches.jobs_of, batch.name)}
+        made = {job.idempotency_key: job.name for job in self.store.read(batches.jobs_of, batch.id)}
         with self._input(batch) as file, tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
             written = Written(self.store, batch.ending, output, errors)
             for group in groups(file, batch.endpoint, batch.name):
-                written.group(group, made.get(batches.key(batch.name, group.number)))
+                written.group(group, made.get(jobs.own(batches.key(batch.name, group.number))))
                 if self.stopping.is_set():
                     return
             stored: dict[str, tuple[str, int]] = {}

@@ -159,5 +159,5 @@ def batch_view(connection: sa.Connection, row: sa.Row[Any]) -> BatchView:
         **{f"{state}_at": int(times[state]) if state in times else None for state in STATES},  # type: ignore[arg-type]
         request_counts=RequestCounts(total=row.total, completed=row.completed, failed=row.failed),
         metadata=None if row.labels is None else json.loads(row.labels),
-        jobs=[job.name for job in batches.jobs_of(connection, row.name)],
+        jobs=[job.name for job in batches.jobs_of(connection, row.id)],
     )

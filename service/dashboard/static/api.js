@@ -53,9 +53,38 @@ export const post = (address, body, signal) =>
     ...(body === undefined ? {} : { headers: { "Content-Type": "application/json" }, body }),
   });
 
+/** A form for an API key, which the service keeps in a cookie that no script can read. */
+function enter(place) {
+  if (place.querySelector("form[data-testid=key]")) return;
+  const input = h("input", { type: "password", id: "api-key", autocomplete: "off", required: "" });
+  const said = h("p", { role: "alert", class: "muted" });
+  const form = h(
+    "form",
+    { "data-testid": "key", class: "note" },
+    h("label", { for: "api-key" }, "This service needs an API key."),
+    " ",
+    input,
+    " ",
+    h("button", { type: "submit" }, "Enter"),
+    said,
+  );
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const response = await fetch("/v1/session", {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify({ key: input.value.trim() }),
+    });
+    if (response.ok) location.reload();
+    else said.textContent = "The service does not know this key.";
+  });
+  fill(place, form);
+}
+
 /** A message in place of what could not be had; what was asked for by a view that is gone is silent. */
 export function alarm(place, error) {
   if (error.name === "AbortError") return;
+  if (error.status === 401) return enter(place);
   const calm = error.status === 404 || error.status === 422;
   const title =
     error instanceof Refused

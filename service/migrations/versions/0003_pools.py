@@ -54,9 +54,8 @@ def upgrade() -> None:
 def _pack(connection: sa.Connection) -> None:
     """One pool for each judge and item; several where samples are missing, so that each knows its samples."""
     columns = "judge, item, sample, value, passed, canonical"
-    rows = connection.execution_options(yield_per=10_000).execute(
-        sa.text(f"select {columns} from scores order by judge, item, sample")  # noqa: S608 - ours
-    )
+    query = sa.text(f"select {columns} from scores order by judge, item, sample")  # noqa: S608 - ours
+    rows = connection.execute(query, execution_options={"yield_per": 10_000})
     write = sa.text("insert into pools (judge, item, first, n, data) values (:judge, :item, :first, :n, :data)")
     numbered = enumerate(rows)
     for (judge, item, _), mine in groupby(numbered, lambda at: (at[1].judge, at[1].item, at[1].sample - at[0])):

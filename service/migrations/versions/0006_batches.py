@@ -10,7 +10,9 @@ Number = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 
 def upgrade() -> None:
-    """Add the tables."""
+    """Add the tables, and the column that names them."""
+    op.add_column("jobs", sa.Column("batch", Number))
+    op.create_index("jobs_batch", "jobs", ["batch", "id"])
     op.create_table(
         "files",
         sa.Column("id", Number, primary_key=True),

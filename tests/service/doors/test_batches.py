@@ -227,7 +227,7 @@ def test_a_driver_that_dies_makes_nothing_twice(store: Store, broker: Broker, tm
     assert store.read(batches.find, batch.name).state == "in_progress"
     for _ in range(3):
         once()
-        made = store.read(batches.jobs_of, batch.name)
+        made = store.read(batches.jobs_of, batch.id)
         assert [job.items for job in made] == [10] * 4
     for job in made:
         store.write(jobs.cancel, job.name)

@@ -1,0 +1,111 @@
+"""API keys, and whose rows a request may see.
+
+A key reads `id.secret`: the id finds its row, of the secret only the SHA-256 is stored (256 random bits need no slow
+hash).
+"""
+
+import hashlib
+import hmac
+import json
+import secrets
+import time
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy import Column, Float, Integer, Table, Text
+
+from service.store.schema import Number, metadata
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Number, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),  # public id
+    Column("owner", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("scopes", Text, nullable=False),  # JSON
+    Column("rate", Integer),  # requests a minute, at most
+    Column("created", Float, nullable=False),
+    Column("expires", Float),
+    Column("revoked", Float),
+)
+
+OWNER: ContextVar[str | None] = ContextVar("owner", default=None)
+"""Whose rows a request sees and makes. None: everybody's (without keys, for workers, for an admin)."""
+SCOPES = ("read", "write", "admin")
+
+
+class Missing(LookupError):
+    """No such key."""
+
+
+class Key(NamedTuple):
+    """A key that was checked."""
+
+    name: str
+    owner: str
+    scopes: tuple[str, ...]
+    rate: int | None
+
+
+def mine(table: Table) -> sa.ColumnElement[bool]:
+    """Rows that may be seen."""
+    owner = OWNER.get()
+    return sa.true() if owner is None else table.c.owner == owner
+
+
+@contextmanager
+def acting(owner: str | None) -> Generator[None]:
+    """Do something for somebody."""
+    token = OWNER.set(owner)
+    try:
+        yield
+    finally:
+        OWNER.reset(token)
+
+
+def create(
+    connection: sa.Connection, owner: str, scopes: Sequence[str], rate: int | None, expires: float | None
+) -> tuple[sa.Row[Any], str]:
+    """A new key's row, and the key itself, which nobody sees again."""
+    name, secret = f"wk_{secrets.token_hex(8)}", secrets.token_urlsafe(32)
+    row = {"name": name, "owner": owner, "digest": hashed(secret), "scopes": json.dumps(list(scopes)), "rate": rate}
+    row |= {"created": time.time(), "expires": expires}
+    return connection.execute(sa.insert(api_keys).returning(api_keys), row).one(), f"{name}.{secret}"
+
+
+def hashed(secret: str) -> str:
+    """What is stored of a secret."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def listed(connection: sa.Connection) -> Sequence[sa.Row[Any]]:
+    """All keys, oldest first."""
+    return connection.execute(sa.select(api_keys).order_by(api_keys.c.id)).all()
+
+
+def exist(connection: sa.Connection) -> bool:
+    """Whether any key was ever made: from then on nobody is let in without one."""
+    return connection.execute(sa.select(api_keys.c.id).limit(1)).first() is not None
+
+
+def checked(connection: sa.Connection, given: str) -> Key | None:
+    """The key, if it is one that is good now."""
+    name, _, secret = given.partition(".")
+    row = connection.execute(sa.select(api_keys).where(api_keys.c.name == name)).first()
+    same = hmac.compare_digest(hashed(secret), row.digest if row else hashed("nobody"))
+    if row is None or not same or row.revoked is not None or (row.expires is not None and row.expires <= time.time()):
+        return None
+    return Key(row.name, row.owner, tuple(json.loads(row.scopes)), row.rate)
+
+
+def revoke(connection: sa.Connection, name: str) -> sa.Row[Any]:
+    """Let a key in no longer. Raises Missing."""
+    change = sa.update(api_keys).where(api_keys.c.name == name)
+    row = connection.execute(change.values(revoked=time.time()).returning(api_keys)).first()
+    if row is None:
+        raise Missing(f"no key {name[:100]!r}")
+    return row

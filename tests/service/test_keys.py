@@ -1,0 +1,183 @@
+"""API keys: who is let in, to what, how often; and that two owners never see each other's work."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from helping import done, job, refused, service, until
+
+from service.client import Client
+from service.embedded import Stack
+from service.opening import Unusable
+from service.settings import Settings
+from service.store import Store, access
+
+
+@pytest.fixture(scope="module")
+def guarded(plugins: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, dict[str, str], Store]]:
+    """A service with keys: its address, the keys by name, its database."""
+    folder = tmp_path_factory.mktemp("guarded")
+    with service(folder) as (stack, _):
+        store = Store(stack.settings.database)
+        keys = {
+            name: store.write(access.create, owner, scopes, rate, None)[1]
+            for name, owner, scopes, rate in (
+                ("ann", "ann", ("read", "write"), None),
+                ("anne", "ann", ("read",), None),
+                ("bob", "bob", ("read", "write"), None),
+                ("root", "ops", ("admin",), None),
+                ("slow", "sid", ("read",), 3),
+            )
+        }
+        until(lambda: httpx.get(f"{stack.url}/v1/jobs").status_code == 401)
+        yield stack.url, keys, store
+        store.close()
+
+
+def client_of(guarded: tuple[str, dict[str, str], Store], name: str) -> Client:
+    return Client(guarded[0], key=guarded[1][name])
+
+
+def test_who_is_let_in(guarded: tuple[str, dict[str, str], Store]) -> None:
+    url, keys, _ = guarded
+    wrong = keys["ann"][:-1] + ("A" if keys["ann"][-1] != "A" else "B")
+    for headers in ({}, {"Authorization": f"Bearer {wrong}"}, {"Authorization": "Basic x"}, {"Cookie": "winnow_key=x"}):
+        answer = httpx.get(f"{url}/v1/jobs", headers=headers)
+        refused(answer, 401)
+        assert answer.headers["www-authenticate"] == "Bearer"
+        assert wrong not in answer.text
+    for path in ("/healthz", "/readyz", "/", "/static/app.js"):
+        assert httpx.get(f"{url}{path}").status_code == 200
+    with client_of(guarded, "ann") as ann:
+        assert done(ann, job()).state == "completed"
+    with client_of(guarded, "anne") as anne:
+        assert anne.http.get("/v1/jobs").status_code == 200
+        refused(anne.http.post("/v1/jobs", json=job()), 403)
+        for path in ("/metrics", "/v1/workers", "/v1/queue", "/v1/keys"):
+            refused(anne.http.get(path), 403)
+    with client_of(guarded, "root") as root:
+        assert all(root.http.get(path).status_code == 200 for path in ("/metrics", "/v1/workers", "/v1/keys"))
+
+
+def test_two_owners(guarded: tuple[str, dict[str, str], Store]) -> None:
+    """Every route that takes a name, with a name of somebody else: as if there were none."""
+    with client_of(guarded, "ann") as ann, client_of(guarded, "bob") as bob, client_of(guarded, "root") as root:
+        mine = done(ann, job(3, 8, verifiers=[{"name": "toy/linear", "threshold": 0.0}]))
+        line = {
+            "custom_id": "a",
+            "method": "POST",
+            "url": "/v1/completions",
+            "body": {"model": "toy/bits", "prompt": "x"},
+        }
+        file = ann.http.post("/v1/files", files={"file": ("a", json.dumps(line))}, data={"purpose": "batch"}).json()[
+            "id"
+        ]
+        ask = {"input_file_id": file, "endpoint": "/v1/completions", "completion_window": "24h"}
+        batch = ann.http.post("/v1/batches", json=ask).json()["id"]
+        until(lambda: ann.http.get(f"/v1/batches/{batch}").json()["status"] == "completed")
+        names = {"job": mine.id, "file": file, "batch": batch, "item": 0}
+        matrix = [
+            (method, path.format(**names))
+            for path, methods in root.http.get("/openapi.json").json()["paths"].items()
+            for method in methods
+            if any(f"{{{kind}}}" in path for kind in ("job", "file", "batch"))
+        ]
+        assert len(matrix) >= 15
+        for method, path in matrix:
+            body = {"json": {"labels": [{"item": 0, "sample": 0, "right": True}]}} if path.endswith("audits") else {}
+            refused(bob.http.request(method, path, **body), 404)
+        refused(bob.http.get("/v1/compare", params={"jobs": f"{mine.id},{mine.id}x"}), 404)
+        refused(bob.http.post("/v1/batches", json=ask), 404)
+        assert mine.id not in bob.http.get("/v1/jobs").text
+        assert file not in bob.http.get("/v1/files").text
+        assert batch not in bob.http.get("/v1/batches").text
+        assert mine.id not in bob.http.get("/v1/cards/toy/linear").text
+        assert mine.id in root.http.get("/v1/jobs").text
+        assert ann.job(mine.id).state == "completed"
+        for name in ann.http.get(f"/v1/batches/{batch}").json()["jobs"]:
+            assert ann.job(name).state == "completed"  # a batch's jobs are its owner's
+        key = {"Idempotency-Key": "the same"}
+        ids = {client.http.post("/v1/jobs", json=job(), headers=key).json()["id"] for client in (ann, ann, bob)}
+        assert len(ids) == 2
+
+
+def test_rate(guarded: tuple[str, dict[str, str], Store]) -> None:
+    with client_of(guarded, "slow") as slow:
+        until(lambda: 5 < time.time() % 60 < 55, 15)  # not across a minute's end
+        codes = [slow.http.get("/v1/jobs") for _ in range(5)]
+    assert [answer.status_code for answer in codes] == [200, 200, 200, 429, 429]
+    assert 1 <= int(codes[-1].headers["retry-after"]) <= 60
+    assert refused(codes[-1], 429)["error"]["code"] == "rate_limit_exceeded"
+
+
+def test_keys_over_http(guarded: tuple[str, dict[str, str], Store]) -> None:
+    with client_of(guarded, "root") as root:
+        made = root.http.post("/v1/keys", json={"owner": "eve", "scopes": ["read"], "days": 1}).json()
+        with Client(guarded[0], key=made["key"]) as eve:
+            assert eve.http.get("/v1/jobs").json()["data"] == []
+        listed = root.http.get("/v1/keys").text
+        assert made["id"] in listed
+        assert made["key"].partition(".")[2] not in listed
+        assert root.http.delete(f"/v1/keys/{made['id']}").json()["revoked_at"] is not None
+        refused(root.http.delete("/v1/keys/wk_0"), 404)
+        for bad in (
+            {"owner": ""},
+            {"owner": "x", "scopes": ["all"]},
+            {"owner": "x", "rate": 0},
+            {"owner": "x", "a": 1},
+        ):
+            refused(root.http.post("/v1/keys", json=bad), 422)
+    with Client(guarded[0], key=made["key"]) as eve:
+        until(lambda: eve.http.get("/v1/jobs").status_code == 401, 10)  # what was known of it is forgotten
+
+
+def test_expiry(store: Store) -> None:
+    _, key = store.write(access.create, "a", ("read",), None, time.time() + 0.3)
+    assert store.read(access.checked, key)
+    time.sleep(0.4)
+    assert store.read(access.checked, key) is None
+    assert store.read(access.checked, "nonsense") is None
+
+
+def test_the_pages_cookie(guarded: tuple[str, dict[str, str], Store]) -> None:
+    url, keys, _ = guarded
+    with httpx.Client(base_url=url) as browser:
+        refused(browser.post("/v1/session", json={"key": "wrong"}), 401)
+        answer = browser.post("/v1/session", json={"key": keys["ann"]})
+        told = answer.headers["set-cookie"].lower()
+        assert answer.status_code == 204
+        assert "httponly" in told
+        assert "samesite=strict" in told
+        assert browser.get("/v1/jobs").status_code == 200
+        browser.delete("/v1/session")
+        assert browser.get("/v1/jobs").status_code == 401
+
+
+def test_no_key_no_open_address(tmp_path: Path) -> None:
+    with pytest.raises(Unusable, match="winnow keys create"), Stack(Settings(data_dir=tmp_path), "0.0.0.0", workers=0):
+        pass
+    with Stack(Settings(data_dir=tmp_path), "0.0.0.0", workers=0, open=True) as stack:
+        assert stack.url
+
+
+def test_command(tmp_path: Path) -> None:
+    def winnow(*words: str) -> Any:
+        command = [sys.executable, "-m", "service.cli", "keys", *words, "--data-dir", str(tmp_path)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+    key = winnow("create", "ann", "--scope", "read").stdout.strip()
+    assert key.startswith("wk_")
+    (line,) = winnow("list").stdout.splitlines()
+    assert line.split() == [key.partition(".")[0], "ann", "read", "valid"]
+    assert winnow("revoke", key.partition(".")[0]).returncode == 0
+    assert winnow("list").stdout.split()[-1] == "revoked"
+    for bad, said in ((("create", "x", "--scope", "all"), "valid: read, write, admin"), (("revoke", "wk_0"), "no key")):
+        told = winnow(*bad)
+        assert told.returncode == 1
+        assert said in told.stderr

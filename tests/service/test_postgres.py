@@ -1,0 +1,58 @@
+"""The whole service over PostgreSQL: the same answers as over SQLite, also when many things happen at once."""
+
+import threading
+from pathlib import Path
+
+from helping import SLOW, done, ended, found, job, prepared, service, until, whole
+
+from service.client import Client
+from service.store import Store, jobs
+
+
+def test_the_same_answers(postgres_url: str, client: Client, tmp_path: Path) -> None:
+    spec = job(40, 30, graders=[{"name": "toy/quadratic", "threshold": -1.0}], seed=5)
+    with service(tmp_path, 2, database_url=postgres_url) as (_, theirs):
+        mine, other = done(client, spec), done(theirs, spec)
+        assert found(theirs, other.id) == found(client, mine.id)
+        ours, curve = client.curve(mine.id), theirs.curve(other.id)
+        assert [p.model_dump() for p in curve.points] == [p.model_dump() for p in ours.points]
+        whole(theirs, other, 30)
+
+
+def test_many_at_once(postgres_url: str, tmp_path: Path) -> None:
+    """Jobs that end, and are cancelled, while two workers commit: no transaction waits for another for ever."""
+    with service(tmp_path, 2, database_url=postgres_url) as (stack, client):
+        names = [client.submit(job(6, 40 if i % 2 else 400, model=SLOW, seed=i)).id for i in range(8)]
+        threads = [threading.Thread(target=client.cancel, args=(name,)) for name in names[::2]]
+        until(lambda: any(client.job(name).counts.candidates for name in names))
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        states: set[str] = set()
+        for i, name in enumerate(names):
+            view = ended(client, name)
+            states.add(view.state)
+            assert view.state in (("completed",) if i % 2 else ("completed", "cancelled")), view
+            assert view.counts.candidates == sum(item.drawn for item in client.items(name))
+        assert states == {"completed", "cancelled"}
+        assert "deadlock" not in (tmp_path / "worker.log").read_text()
+        assert stack.url
+
+
+def test_one_key_makes_one_job(postgres_url: str) -> None:
+    """Two transactions that cannot see each other."""
+    store = Store(postgres_url)
+    made: list[str] = []
+
+    def submit() -> None:
+        made.append(store.write(jobs.create, prepared(20, 50), "same").name)
+
+    threads = [threading.Thread(target=submit) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 8
+    assert len(set(made)) == 1
+    store.close()
