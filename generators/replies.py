@@ -69,9 +69,10 @@ def chat_choice(choice: dict[str, Any]) -> Choice | None:
     message = choice.get("message")
     if not isinstance(message, dict):
         return None
-    listed = choice.get("logprobs")
-    tokens = cast(dict[str, Any], listed).get("content") if isinstance(listed, dict) else None
-    pairs = [(t.get("token"), t.get("logprob")) if isinstance(t, dict) else (None, None) for t in tokens or []]
+    pairs = [
+        (told.get("token"), told.get("logprob")) if isinstance(told, dict) else (None, None)
+        for told in values(choice.get("logprobs"), "content")
+    ]
     return _choice(choice, cast(dict[str, Any], message).get("content"), pairs)
 
 
@@ -79,26 +80,35 @@ def text_choice(choice: dict[str, Any]) -> Choice | None:
     """One of /completions."""
     if "text" not in choice:
         return None
-    listed = choice.get("logprobs")
-    found = cast(dict[str, Any], listed) if isinstance(listed, dict) else {}
-    tokens, values = found.get("tokens") or [], found.get("token_logprobs") or []
-    return _choice(
-        choice, choice["text"], list(zip(tokens, values, strict=False)) if len(tokens) == len(values) else []
-    )
+    told = choice.get("logprobs")
+    tokens, numbers = values(told, "tokens"), values(told, "token_logprobs")
+    pairs = list(zip(tokens, numbers, strict=True)) if len(tokens) == len(numbers) else []
+    return _choice(choice, choice["text"], pairs)
+
+
+def values(of: Any, name: str) -> list[Any]:
+    """A list in an object; empty where there is none."""
+    found = cast(dict[str, Any], of).get(name) if isinstance(of, dict) else None
+    return cast(list[Any], found) if isinstance(found, list) else []
 
 
 def _choice(choice: dict[str, Any], text: Any, pairs: list[tuple[Any, Any]]) -> Choice | None:
     if not isinstance(text, str | None):
         return None
-    right = all(isinstance(t, str) and isinstance(value, int | float) and value == value for t, value in pairs)
+    right = all(isinstance(token, str) and type(value) in (int, float) and value <= 1e-3 for token, value in pairs)
     stopped = choice.get("stop_reason", choice.get("matched_stop"))
     reason = choice.get("finish_reason")
     return Choice(
-        text,
-        reason if isinstance(reason, str) else None,
-        [[token, max(float(value), -1e9)] for token, value in pairs] if pairs and right else None,
+        None if text is None else whole(text),
+        whole(reason) if isinstance(reason, str) else None,
+        [[whole(token), float(max(value, -(10**9)))] for token, value in pairs] if pairs and right else None,
         stopped if isinstance(stopped, str) else None,
     )
+
+
+def whole(text: str) -> str:
+    """Text that can be stored: JSON can spell halves of characters."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def said(content: bytes) -> str:
@@ -112,4 +122,4 @@ def said(content: bytes) -> str:
         text = found if isinstance(found, str) else json.dumps(found)
     except (ValueError, RecursionError):
         pass
-    return " ".join(text.split())[:300]
+    return whole(" ".join(text.split())[:300])

@@ -14,7 +14,7 @@ from generators.fake import Fake
 from search.engine import Engine, Shared
 from search.metering import Budget, BudgetSpent, Metered, Spent
 from search.methods.best_of_n import BestOfN, best_of_n
-from search.ports import Answer, Item, Rows, Score, Task, Verdicts
+from search.ports import TOGETHER, UNSAID, Answer, Item, Rows, Score, Task, Verdicts
 from search.run import Outcome, run
 from search.scoring import Judge
 from search.tools import Tools
@@ -238,3 +238,19 @@ def test_verifier_seconds_end_a_search_after_a_block() -> None:
 def test_a_budget_that_allows_nothing_leaves_nothing() -> None:
     outcome = search(tools(Fake(3), budget=Budget(evaluations=2)), BestOfN(n=4))
     assert (outcome.population, outcome.stop_reason, outcome.spent) == (None, "budget", Spent())
+
+
+def test_tokens_told_together_are_counted_once_and_unknown_ones_never() -> None:
+    def rows(tokens: list[int], together: list[int]) -> Rows:
+        counts = {"tokens": tokens, "tokens_together": together, "prompt_tokens": [3, 0, 0]}
+        columns = {name: np.array(values) for name, values in counts.items()}
+        return Rows.fresh(np.zeros((3, 2), np.uint32), columns)
+
+    spent = Spent()
+    spent.read(None, before := rows([0, 0, 0], [0, 0, 0]))
+    spent.read(before, middle := rows([TOGETHER, TOGETHER, 4], [10, 0, 0]))
+    assert (spent.tokens, spent.prompt_tokens, spent.unreported) == (14, 3, 0)
+    spent.read(middle, after := rows([TOGETHER, TOGETHER, UNSAID], [10, 0, 0]))
+    assert (spent.tokens, spent.unreported) == (14, 1)  # what was known of the third row stays counted
+    spent.read(after, rows([TOGETHER, TOGETHER, UNSAID], [15, 0, 0]))
+    assert (spent.tokens, spent.unreported) == (19, 2)
