@@ -133,6 +133,7 @@ for command in (submit, watch, results, curve, report, audit, card):
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("demo"),
+    prompts: Annotated[int, typer.Option(min=2, max=10_000, help="Digits to draw; the time goes with them.")] = 40,
     host: str = "127.0.0.1",
     port: Annotated[int, typer.Option(help="0 is any that is free.")] = 0,
     data_dir: DataDir = None,
@@ -144,7 +145,7 @@ def demo(
     from service.opening import Unusable
 
     try:
-        demonstrate(alone(settings(data_dir=data_dir)), out, host, port, until_stopped if keep else None)
+        demonstrate(alone(settings(data_dir=data_dir)), out, host, port, prompts, until_stopped if keep else None)
     except (Unusable, Refused) as error:
         stop(error)
 
