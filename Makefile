@@ -3,6 +3,7 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 export HF_HUB_OFFLINE ?= 1
+PROMPTS ?= 40
 
 .PHONY: install check test demo bench screenshots clean help
 .DEFAULT_GOAL := help
@@ -26,8 +27,8 @@ check: install ## style, types and layers
 test: install ## all tests (under 10 minutes on two cores)
 	$(BIN)/python -m pytest
 
-demo: install ## real jobs on the digits models: table, curve, pictures
-	$(BIN)/winnow demo --out demo --data-dir demo/data
+demo: install ## real jobs on the digits models: table, curve, pictures; PROMPTS=10 is quicker
+	$(BIN)/winnow demo --out demo --data-dir demo/data --prompts $(PROMPTS)
 
 bench: install ## ratios as JSON; wants a quiet machine
 	$(BIN)/python -m bench.overheads

@@ -135,6 +135,7 @@ for command in (submit, watch, results, curve, report, audit, card):
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("demo"),
+    prompts: Annotated[int, typer.Option(min=2, max=10_000, help="Digits to draw; the time goes with them.")] = 40,
     host: str = "127.0.0.1",
     port: Annotated[int, typer.Option(help="0 is any that is free.")] = 0,
     data_dir: DataDir = None,
@@ -153,7 +154,7 @@ def demo(
         if language:
             demo_language.demonstrate(chosen, out, host, port, samples, wait)
         else:
-            demonstrate(chosen, out, host, port, wait)
+            demonstrate(chosen, out, host, port, prompts, wait)
     except (Unusable, Refused) as error:
         stop(error)
 

@@ -19,7 +19,7 @@ from service.settings import Settings
 from service.views import Comparison, CurveView
 
 MODELS = ("digits-early", "digits-unconditional")
-PROMPTS, SAMPLES = 40, 16
+SAMPLES = 16
 SCALE = 2
 HARD = "digits-unconditional"
 SEARCHES: dict[str, dict[str, Any]] = {  # at 8 trajectories of 10 evaluations; rollover stops early and spends less
@@ -38,9 +38,9 @@ class Shown(NamedTuple):
     best: list[bytes]
 
 
-def job(model: str, grader: str) -> dict[str, Any]:
-    """Forty digits to draw; `digit_classifier` searches, `grader` reports."""
-    items = [{"id": f"{i}", "prompt": f"{i % 10}", "target": f"{i % 10}"} for i in range(PROMPTS)]
+def job(model: str, grader: str, prompts: int) -> dict[str, Any]:
+    """Digits to draw, one after the other; `digit_classifier` searches, `grader` reports."""
+    items = [{"id": f"{i}", "prompt": f"{i % 10}", "target": f"{i % 10}"} for i in range(prompts)]
     return {
         "model": model,
         "items": items,
@@ -52,14 +52,14 @@ def job(model: str, grader: str) -> dict[str, Any]:
     }
 
 
-def contest(method: str, grader: str) -> dict[str, Any]:
+def contest(method: str, grader: str, prompts: int) -> dict[str, Any]:
     """The hard job under another method, `digit_classifier_b` searching."""
-    spec = job(HARD, grader)
+    spec = job(HARD, grader, prompts)
     return {**spec, "search": {"method": method, **SEARCHES[method]}, "verifiers": ["digit_classifier_b"], "seed": 2}
 
 
 def demonstrate(
-    settings: Settings, out: Path, host: str, port: int, keep: Callable[[], None] | None = None
+    settings: Settings, out: Path, host: str, port: int, prompts: int, keep: Callable[[], None] | None = None
 ) -> list[CurveView]:
     """Run the demo; writes OUT/curve.png and OUT/best-MODEL.png. keep: called at the end, while the API answers."""
     if find_spec("torch") is None or find_spec("matplotlib") is None:
@@ -69,8 +69,8 @@ def demonstrate(
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     out.mkdir(parents=True, exist_ok=True)
     with Stack(settings, host, port, 1, settings.data_dir / "worker.log") as stack, Client(stack.url) as client:
-        console.print(f"{len(MODELS)} jobs of {PROMPTS} prompts, n = {SAMPLES}, judged by {grader}; API at {stack.url}")
-        views = watched(client, [client.submit(job(model, grader)).id for model in MODELS])
+        console.print(f"{len(MODELS)} jobs of {prompts} prompts, n = {SAMPLES}, judged by {grader}; API at {stack.url}")
+        views = watched(client, [client.submit(job(model, grader, prompts)).id for model in MODELS])
         for view in views:
             if view.state != "completed":
                 raise Unusable(f"job {view.id} has {view.state}: {view.error}; see {settings.data_dir / 'worker.log'}")
@@ -80,10 +80,8 @@ def demonstrate(
             for table in curve_tables(one.curve, console.width, title):
                 console.print(table)
         console.print(f"{HARD}: {', '.join(SEARCHES)} at equal evaluations, searched by digit_classifier_b")
-        runs = [
-            client.submit(contest(method, "ccexam" if grader == "ccexam" else "digit_classifier"))
-            for method in SEARCHES
-        ]
+        other = "ccexam" if grader == "ccexam" else "digit_classifier"
+        runs = [client.submit(contest(method, other, prompts)) for method in SEARCHES]
         ended = watched(client, [run.id for run in runs])
         comparison = client.compare([view.id for view in ended])
         show(comparison)

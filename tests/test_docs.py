@@ -72,11 +72,12 @@ def test_every_block_has_a_test() -> None:
 
 
 def test_make_demo() -> None:
-    """The demo, for real: four pictures, the tables."""
+    """The demo, for real, on a quarter of its prompts: four pictures, the tables."""
     (command,) = blocks("bash", "make demo")
     shutil.rmtree(ROOT / "demo", ignore_errors=True)
-    done = shell(command, COLUMNS="100")
+    done = shell(command, COLUMNS="100", PROMPTS="10")
     assert done.returncode == 0, done.stderr[-2000:]
+    assert "2 jobs of 10 prompts" in done.stdout
     assert "coverage" in done.stdout
     assert "digits-unconditional" in done.stdout
     assert "rollover" in done.stdout
@@ -85,9 +86,10 @@ def test_make_demo() -> None:
 
 
 def test_make_test() -> None:
-    """The test command finds these tests (it collects them only: they are running already)."""
+    """The test command finds these tests (it collects them only: they are running already, and the others too)."""
     (command,) = blocks("bash", "make test")
-    done = shell(command, PYTEST_ADDOPTS="--collect-only")
+    others = [path.name for path in (ROOT / "tests").iterdir() if path.is_dir()]
+    done = shell(command, PYTEST_ADDOPTS=" ".join(["--collect-only", *(f"--ignore=tests/{name}" for name in others)]))
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     assert "test_docs.py" in done.stdout
 

@@ -10,24 +10,24 @@ from pathlib import Path
 import pytest
 
 from service.client import Client
-from service.demo import PROMPTS, SAMPLES, job
+from service.demo import SAMPLES, job
 from service.embedded import Stack
 from service.settings import Settings
 
 pytestmark = pytest.mark.skipif(not find_spec("torch"), reason="the demo needs torch, which is not installed")
-STEPS = 10
+PROMPTS, STEPS = 12, 10
 
 
 def test_killed_in_the_middle_of_the_demo(tmp_path: Path) -> None:
     """Nothing is lost or counted twice: every sample is there once, with one score and one grade, paid once."""
     with Stack(Settings(data_dir=tmp_path), log=tmp_path / "worker.log") as stack, Client(stack.url) as client:
-        names = [client.submit(job("digits-unconditional", "digit_classifier_b")).id for _ in range(2)]
+        names = [client.submit(job("digits-unconditional", "digit_classifier_b", PROMPTS)).id for _ in range(2)]
         killed: list[str] = []
         deadline = time.monotonic() + 240
         while not all((views := [client.job(name) for name in names])[i].finished for i in range(2)):
             assert time.monotonic() < deadline, views
             # Between commits of the same job: shards are running, the last committed one is behind us.
-            if len(killed) < 2 and sum(view.counts.done for view in views) > 24 * len(killed):
+            if len(killed) < 2 and sum(view.counts.done for view in views) > 8 * len(killed):
                 worker, child = next(iter(stack.children.items()))
                 if worker not in killed and child.poll() is None:
                     os.kill(child.pid, signal.SIGKILL)

@@ -2,11 +2,14 @@
 
 import os
 import signal
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from helping import done, ended, found, job, pids, service, until
+
+from service.client import Client
+from service.embedded import Stack
 
 WORK = job(
     1,
@@ -17,19 +20,32 @@ WORK = job(
 )
 
 
+@pytest.fixture(scope="module")
+def calm(running: tuple[Stack, Client]) -> Any:
+    """What the job finds when nothing happens, and what it costs."""
+    return told(running[1], done(running[1], WORK).id)
+
+
+@pytest.fixture(scope="module")
+def struck(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, Client]]:
+    """A service that saves its searches often."""
+    with service(tmp_path_factory.mktemp("struck"), checkpoint_seconds=0.2, lease_seconds=2.0) as pair:
+        yield pair
+
+
+def told(client: Client, name: str) -> Any:
+    return found(client, name), next(client.items(name)).sample, client.job(name).usage.evaluations
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_population_goes_on_where_its_worker_died(tmp_path: Path, number: int) -> None:
-    with service(tmp_path / "calm") as (_, client):
-        calm = done(client, WORK)
-        expected: Any = (found(client, calm.id), next(client.items(calm.id)).sample, calm.usage.evaluations)
-    with service(tmp_path / "struck", checkpoint_seconds=0.2, lease_seconds=2.0) as (stack, client):
-        view = client.submit(WORK)
-        folder = tmp_path / "struck" / "artifacts" / "checkpoints"
-        until(lambda: [path for path in folder.glob("*") if path.suffix != ".part"])
-        os.kill(pids(stack)[0], number)
-        view = ended(client, view.id)
-        assert view.state == "completed"
-        assert (found(client, view.id), next(client.items(view.id)).sample, view.usage.evaluations) == expected
-        assert not list(folder.iterdir())  # forgotten when the shard was done
-    log = (tmp_path / "struck" / "worker.log").read_text()
-    assert "goes on from step" in log
+def test_a_population_goes_on_where_its_worker_died(struck: tuple[Stack, Client], calm: Any, number: int) -> None:
+    stack, client = struck
+    log, folder = stack.settings.data_dir / "worker.log", stack.settings.data_dir / "artifacts" / "checkpoints"
+    resumed = log.read_text().count("goes on from step") if log.exists() else 0
+    view = client.submit(WORK)
+    until(lambda: [path for path in folder.glob("*") if path.suffix != ".part"])
+    os.kill(until(lambda: pids(stack))[0], number)
+    assert ended(client, view.id).state == "completed"
+    assert told(client, view.id) == calm
+    assert not list(folder.iterdir())  # forgotten when the shard was done
+    assert log.read_text().count("goes on from step") > resumed

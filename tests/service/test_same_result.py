@@ -11,13 +11,14 @@ from service.client import Client
 
 TOY: dict[str, Any] = {
     "model": {"name": "toy/gaussian_mixture", "weights": [1.0], "means": [0.0], "variances": [1.0]},
-    "items": [{"id": f"{i}"} for i in range(1024)],
+    "items": [{"id": f"{i}"} for i in range(512)],
     "search": {"method": "best_of_n", "n": 16},
     "verifiers": ["toy/linear"],
     "seed": 7,
 }
 MEAN, SD = 1.766, 0.542
-"""Of the largest of 16 standard normals. The mean of 1,024 has a standard error of 0.017: 0.05 is three of them."""
+"""Of the largest of 16 standard normals. The mean of 512 has a standard error of 0.024, their standard deviation one of
+0.019 (their kurtosis is 3.4): 0.075 is three and four of them."""
 
 
 @pytest.fixture(scope="module")
@@ -32,12 +33,12 @@ def alone(running: Any) -> Any:
 def test_best_of_16_standard_normals(client: Client, alone: Any) -> None:
     view, rows = alone
     best = [item.best[0].scores[0].value or 0.0 for item in client.items(view.id)]
-    assert len(best) == 1024
-    assert np.mean(best) == pytest.approx(MEAN, abs=0.05)
-    assert np.std(best) == pytest.approx(SD, abs=0.05)
+    assert len(best) == 512
+    assert np.mean(best) == pytest.approx(MEAN, abs=0.075)
+    assert np.std(best) == pytest.approx(SD, abs=0.075)
     answers = np.array([row[3] for row in rows])
-    assert answers.mean() == pytest.approx(0, abs=4 / 128)  # four standard errors of 16,384 draws
-    assert answers.std() == pytest.approx(1, abs=4 / 181)
+    assert answers.mean() == pytest.approx(0, abs=4 / 90)  # four standard errors of 8,192 draws
+    assert answers.std() == pytest.approx(1, abs=4 / 128)
     assert len({row[2] for row in rows}) == len(rows)
 
 
@@ -60,7 +61,7 @@ def test_two_workers_and_eight_other_jobs(alone: Any, tmp_path: Path) -> None:
 
 def test_items_are_named_not_counted(client: Client, alone: Any) -> None:
     """An item's id decides its answers, not its place or its neighbours."""
-    some = done(client, {**TOY, "items": [{"id": "900"}, {"id": "3"}], "search": {"method": "best_of_n", "n": 4}})
+    some = done(client, {**TOY, "items": [{"id": "400"}, {"id": "3"}], "search": {"method": "best_of_n", "n": 4}})
     rows = {(row[0], row[1]): row[2:] for row in alone[1]}
     for item, sample, *rest in found(client, some.id):
-        assert tuple(rest) == rows[(900, 3)[item], sample]
+        assert tuple(rest) == rows[(400, 3)[item], sample]
