@@ -67,16 +67,15 @@ class Engine:
         if generator.batch_key in self.profiled:
             return
         if is_remote(generator):
-            advance.filled.limit = cast(Remote, generator).limit
+            advance.allow(cast(Remote, generator).limit)
             return
 
         def rows(n: int) -> Rows:
             return generator.start([item] * n, keys.rows(keys.problem(0, item.id), 0, n))
 
         loop = asyncio.get_running_loop()
-        advance.filled.limit = await loop.run_in_executor(
-            self.device, contained, best_limit, generator.advance, rows, self.most
-        )
+        best = await loop.run_in_executor(self.device, contained, best_limit, generator.advance, rows, self.most)
+        advance.allow(best)
         self.profiled.add(generator.batch_key)
 
     async def judge(self, judge: Judge, answers: Sequence[Answer]) -> Scored:
