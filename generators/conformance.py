@@ -247,7 +247,7 @@ class _Exam:
                 if not same(arrays(alone), arrays(among), self.tolerance):
                     raise Failed("rows of two generators with one batch key differ when they share a call")
 
-    def check(self, verb: str, values: list[Any]) -> None:
+    def check(self, verb: str, values: Sequence[Any]) -> None:
         if len(values) != len(self.items):
             raise Failed(f"{verb} returned {len(values)} values for {len(self.items)} rows")
         for value in values:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from pydantic import Field
@@ -12,6 +12,7 @@ from pydantic import Field
 from generators import correctors
 from generators.mixtures import Components, Posterior, posterior
 from generators.toy import Toy
+from search.answers import Numbers
 from search.configs import ModelConfig
 from search.keys import START, Words, normals, uniforms
 from search.plugins import plugin
@@ -77,15 +78,15 @@ class Mixture(Toy):
         moved = mean + np.sqrt(fresh) * s_s / s_t * zs
         return rows.moved(rows.step + 1 >= self.steps, {"x": moved})
 
-    def preview(self, rows: Rows) -> list[Any]:
+    def preview(self, rows: Rows) -> Sequence[float]:
         """The exact posterior mean E[x0 | x_t]."""
         a, s = self._levels
         p, means, *_ = posterior(self.config, rows.columns["x"], a[rows.step], s[rows.step])
-        return (p * means).sum(0).tolist()
+        return Numbers((p * means).sum(0))
 
-    def finish(self, rows: Rows) -> list[Any]:
+    def finish(self, rows: Rows) -> Sequence[float]:
         """The numbers."""
-        return rows.columns["x"].tolist()
+        return Numbers(rows.columns["x"])
 
     def renoise(self, rows: Rows, step: int) -> Rows:
         """Rows back at `step`, by a draw from the forward process q(x_t' | x_t). Their keys must be new: forked.
@@ -215,14 +216,14 @@ class Target(Toy):
         """What the last step, or the start, added: the product along a row, on average, estimates Z."""
         return rows.columns["log_weight"]
 
-    def preview(self, rows: Rows) -> list[Any]:
+    def preview(self, rows: Rows) -> Sequence[float]:
         """sum b_i E_i[x0 | x_t] / sum b_i, an estimate: exact for one factor at b = 1, and at the end."""
         means = [b * (q.p * q.means).sum(0) for b, q in zip(self.exponents, self._posteriors(rows), strict=True)]
-        return (np.sum(means, axis=0) / sum(self.exponents)).tolist()
+        return Numbers(np.sum(means, axis=0) / sum(self.exponents))
 
-    def finish(self, rows: Rows) -> list[Any]:
+    def finish(self, rows: Rows) -> Sequence[float]:
         """The numbers."""
-        return rows.columns["x"].tolist()
+        return Numbers(rows.columns["x"])
 
     def toward(self, exponents: tuple[float, ...]) -> Generator:
         """The same mixtures, aimed elsewhere."""

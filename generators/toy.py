@@ -13,6 +13,7 @@ from typing import Any, Self
 import numpy as np
 from pydantic import Field, model_validator
 
+from search.answers import Numbers
 from search.configs import ModelConfig
 from search.keys import START, Words, uniforms
 from search.plugins import plugin
@@ -183,13 +184,13 @@ class Uniform(Toy):
         """Nothing."""
         return rows.moved(np.ones(len(rows), bool), {})
 
-    def preview(self, rows: Rows) -> list[Any]:
+    def preview(self, rows: Rows) -> Sequence[float]:
         """The answers."""
         return self.finish(rows)
 
-    def finish(self, rows: Rows) -> list[Any]:
+    def finish(self, rows: Rows) -> Sequence[float]:
         """The numbers, uniform in (0, 1)."""
-        return rows.columns["u"].tolist()
+        return Numbers(rows.columns["u"])
 
 
 def distribution(name: str, values: Sequence[float]) -> None:

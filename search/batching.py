@@ -12,6 +12,8 @@ Q = TypeVar("Q", bound=Sized)
 R = TypeVar("R")
 T = TypeVar("T")
 FEW = 8
+PATIENCE = 100
+"""Calls, at least half full, that must fit the memory before a limit that was lowered is doubled."""
 
 
 class OutOfMemory(RuntimeError):
@@ -57,8 +59,9 @@ class Batcher(Generic[Q, R]):
     limit: most rows (`len` of a question, at least 1) in one call. Questions are taken in order of arrival.
     lanes: calls that may run at once, as on the cores of a CPU; lanes that are free share what waits.
     An exception among the results fails its own question. After a call that raises its questions are tried one by one,
-    so that it fails only those at fault. After one that did not fit the memory, `limit` is half of its rows and several
-    questions are tried in halves; one alone is OutOfMemory.
+    so that it fails only those at fault. After one that did not fit the memory, the limit is half of its rows and
+    several questions are tried in halves; one alone is OutOfMemory. What took the memory may go: a lowered limit is
+    doubled after PATIENCE calls that fitted and were at least half full, up to the limit that was given.
     """
 
     def __init__(
@@ -66,9 +69,11 @@ class Batcher(Generic[Q, R]):
     ):
         self._call, self._executor, self._lanes = call, executor, lanes
         self._waiting: deque[_Waiting[Q, R]] = deque()
+        self.filled = Filled()
         self._runners: set[asyncio.Task[None]] = set()
         self._busy = 0
-        self.filled = Filled(limit=limit)
+        self._fitted = 0  # calls that count towards PATIENCE
+        self.allow(limit)
 
     def __call__(self, question: Q) -> Awaitable[R]:
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
@@ -77,6 +82,10 @@ class Batcher(Generic[Q, R]):
         if len(self._runners) < self._lanes:
             self._runners.add(asyncio.create_task(self._drain()))
         return future
+
+    def allow(self, limit: int) -> None:
+        """Let a call hold so many rows: the most to which a lowered limit grows back."""
+        self._most = self.filled.limit = limit
 
     def share(self, rows: int) -> int:
         """Rows of one question that should go into one call, so that every lane has some; few are not worth a cut."""
@@ -118,6 +127,7 @@ class Batcher(Generic[Q, R]):
         except Exception as error:
             await self._failed(batch, error)
             return
+        self._fits(questions)
         for one, result in zip(batch, results, strict=True):
             if one.future.done():
                 continue
@@ -126,9 +136,17 @@ class Batcher(Generic[Q, R]):
             else:
                 one.future.set_result(result)
 
+    def _fits(self, questions: Sequence[Q]) -> None:
+        """A lowered limit grows back."""
+        if self.filled.limit < self._most and 2 * sum(map(len, questions)) >= self.filled.limit:
+            self._fitted += 1
+            if self._fitted == PATIENCE:
+                self.filled.limit, self._fitted = min(self._most, 2 * self.filled.limit), 0
+
     async def _failed(self, batch: list[_Waiting[Q, R]], error: Exception) -> None:
         memory = out_of_memory(error)
         if memory:
+            self._fitted = 0
             self.filled.limit = max(1, min(self.filled.limit, sum(len(one.question) for one in batch) // 2))
         if len(batch) > 1:
             half = len(batch) // 2 if memory else 1

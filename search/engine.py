@@ -6,12 +6,12 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from inspect import iscoroutinefunction
-from itertools import repeat
 from typing import Any, cast
 
 import numpy as np
 
 from search import keys
+from search.answers import Answers, had, joined
 from search.batching import Batcher, Filled, OutOfMemory, best_limit, contained
 from search.known import Known, worth
 from search.ports import Answer, Failed, Floats, Generator, Item, Rows, Score, Task, Verdicts, unscored
@@ -67,21 +67,20 @@ class Engine:
         if generator.batch_key in self.profiled:
             return
         if (limit := getattr(generator, "limit", None)) is not None:  # it knows best: see `Remote`
-            advance.filled.limit = limit
+            advance.allow(limit)
             return
 
         def rows(n: int) -> Rows:
             return generator.start([item] * n, keys.rows(keys.problem(0, item.id), 0, n))
 
         loop = asyncio.get_running_loop()
-        advance.filled.limit = await loop.run_in_executor(
-            self.device, contained, best_limit, generator.advance, rows, self.most
-        )
+        best = await loop.run_in_executor(self.device, contained, best_limit, generator.advance, rows, self.most)
+        advance.allow(best)
         self.profiled.add(generator.batch_key)
 
     async def judge(self, judge: Judge, answers: Sequence[Answer]) -> Scored:
         """One judge's scores of some answers of one item; an answer that it has scored before is not asked again."""
-        if not answers or judge.together or not worth(answers):
+        if judge.together or not worth(answers):
             return await self._ask(judge, answers)
         looked, seconds, scores = self.known.look(judge.key, answers), 0.0, dict[Hashable, Score]()
         if looked.missing:
@@ -182,11 +181,11 @@ class Shared(Tools):
 
     async def preview(self, rows: Rows) -> Verdicts:
         """Every judge's scores of the rows' previews."""
-        return await self._decoded("preview", lambda blocks: [self.generator.preview(block) for block in blocks], rows)
+        return await self._decoded("preview", self.generator.preview, rows)
 
     async def judge(self, rows: Rows) -> Verdicts:
         """Answers of finished rows and every judge's scores."""
-        return await self._decoded("finish", lambda blocks: [self.generator.finish(block) for block in blocks], rows)
+        return await self._decoded("finish", self.generator.finish, rows)
 
     async def renoise(self, rows: Rows, step: int) -> Rows:
         """Rows put back to an earlier step."""
@@ -204,11 +203,12 @@ class Shared(Tools):
     async def _beside(self, call: Callable[..., Rows], *arguments: Any) -> Rows:
         return await asyncio.get_running_loop().run_in_executor(self.engine.device, contained, call, *arguments)
 
-    async def _decoded(self, verb: str, decode: Callable[[Sequence[Rows]], list[list[Any]]], rows: Rows) -> Verdicts:
+    async def _decoded(self, verb: str, decode: Callable[[Rows], Sequence[Any]], rows: Rows) -> Verdicts:
         if not len(rows):
             return Verdicts()
-        blocks = await self._asked(self.engine.verb(self.generator, verb, decode), rows)
-        values = [value for block in blocks for value in block]
+        call = self.engine.verb(self.generator, verb, lambda blocks: [decode(block) for block in blocks])
+        blocks = await self._asked(call, rows)
+        values = joined(blocks)
         if len(values) != len(rows):
             raise ValueError(f"{verb} returned {len(values)} answers for {len(rows)} rows")
         return await self.judged(values)
@@ -232,8 +232,7 @@ class Shared(Tools):
 
     async def judged(self, values: Sequence[Any]) -> Verdicts:
         """Every judge's scores of some answers of this task's item."""
-        had = [value for value in values if not isinstance(value, Failed)]
-        answers = list(map(Answer, had, repeat(self.task.item)))
+        answers = Answers(had(values), self.task.item)
         found = await asyncio.gather(*(self.engine.judge(judge, answers) for judge in self.judges))
         pairs = list(zip(self.judges, found, strict=True))
         scores = {judge.label: beside(values, judge.ruled(given.scores)) for judge, given in pairs}

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
+from search.answers import numbers
 from search.ports import Answer, Item, Score
 
 Content = Hashable
@@ -35,7 +36,7 @@ def short(text: str) -> Content:
 
 def worth(answers: Sequence[Answer]) -> bool:
     """Whether to look: numbers with a fraction hardly ever repeat, and judging one costs less than remembering it."""
-    return any(type(answer[0]) is not float for answer in answers)
+    return numbers(answers) is None
 
 
 class Looked(NamedTuple):

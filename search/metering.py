@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from pydantic import Field
 
-from search.ports import UNSAID, Failed, Floats, Frozen, Generator, Rows, Verdicts
+from search.answers import had
+from search.ports import UNSAID, Floats, Frozen, Generator, Rows, Verdicts
 from search.tools import Tools
 
 
@@ -169,6 +170,6 @@ class Metered(Tools):
         if self._affords("verifier_calls", self.judges, len(rows)) < len(rows):
             raise BudgetSpent("verifier_calls")
         verdicts = await ask(rows)
-        self.spent.verifier_calls += self.judges * sum(not isinstance(answer, Failed) for answer in verdicts.answers)
+        self.spent.verifier_calls += self.judges * len(had(verdicts.answers))
         self.spent.verifier_seconds += sum(verdicts.seconds.values())
         return verdicts

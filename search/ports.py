@@ -227,12 +227,15 @@ class Generator(Protocol):
         """One step of every row (none is done)."""
         ...
 
-    def preview(self, rows: Rows) -> list[Any]:
+    def preview(self, rows: Rows) -> Sequence[Any]:
         """Best guess of each row's finished answer, from what its last evaluation already gave."""
         ...
 
-    def finish(self, rows: Rows) -> list[Any]:
-        """The answers of rows that are done: a JSON value, an image as uint8 [h, w] or [h, w, 3], or `Failed`."""
+    def finish(self, rows: Rows) -> Sequence[Any]:
+        """The answers of rows that are done: a JSON value, an image as uint8 [h, w] or [h, w, 3], or `Failed`.
+
+        `search.answers.Numbers` for plain numbers costs a large population least.
+        """
         ...
 
 

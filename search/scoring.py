@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 from math import isfinite
 from typing import NamedTuple
 
@@ -121,7 +121,7 @@ async def awaited(verifier: Awaited, answers: Sequence[Answer]) -> Scored:
 def shared(verifier: Plain, questions: Sequence[Sequence[Answer]]) -> list[Scored]:
     """Several searches' answers in one call; each pays its share of the time."""
     started = time.perf_counter()
-    scores = scored(verifier, [answer for question in questions for answer in question])
+    scores = scored(verifier, questions[0] if len(questions) == 1 else list(chain.from_iterable(questions)))
     edges = np.cumsum([0, *map(len, questions)]).tolist()
     each = (time.perf_counter() - started) / max(1, edges[-1])
     return [Scored(scores[a:b], each * (b - a)) for a, b in pairwise(edges)]

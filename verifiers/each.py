@@ -7,6 +7,7 @@ from typing import cast
 
 import numpy as np
 
+from search.answers import numbers as plain
 from search.ports import Answer, Floats, Score, Values, Verifier, unscored
 
 LIMIT = 100_000  # characters or symbols of an answer that are judged
@@ -38,9 +39,9 @@ def numbers(reward: Callable[[Floats], Floats], one: Callable[[Answer], Score]) 
     """A verifier of numbers: `reward` judges many at once (float64 [n]), `one` whatever is no plain finite number."""
 
     def verify(answers: Sequence[Answer]) -> Sequence[Score]:
-        if answers and all(type(answer[0]) is float for answer in answers):
+        if (given := plain(answers)) is not None:
             with np.errstate(all="ignore"):
-                values = reward(np.array([answer[0] for answer in answers]))
+                values = reward(given)
             if np.isfinite(values).all():
                 return Values(values)
         return [judged(one, answer) for answer in answers]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search.batching import Batcher, OutOfMemory, best_limit, contained
+from search.batching import PATIENCE, Batcher, OutOfMemory, best_limit, contained
 
 Question = tuple[int, ...]
 
@@ -185,6 +185,39 @@ def test_out_of_memory_alone_is_said_and_lowers_the_limit() -> None:
     assert shared.filled.limit == 4
     (error,) = asyncio.run(ask(batcher(Device(holds=0)), [(1,)]))
     assert isinstance(error, OutOfMemory)
+
+
+async def calls(shared: Batcher[Question, Question], rows: int, times: int) -> list[int]:
+    """Limits after each of several calls of so many rows."""
+    limits: list[int] = []
+    for _ in range(times):
+        await shared((0,) * rows)
+        limits.append(shared.filled.limit)
+    return limits
+
+
+def test_a_lowered_limit_grows_back_slowly_up_to_what_was_allowed() -> None:
+    """25 rows did not fit, 12 do: 24 are tried after PATIENCE calls, and 25, not 48, after as many again."""
+    device = Device(holds=24)
+    shared = batcher(device, 25)
+    (error,) = asyncio.run(ask(shared, [(0,) * 25]))
+    assert isinstance(error, OutOfMemory)
+    assert shared.filled.limit == 12
+    assert asyncio.run(calls(shared, 6, PATIENCE)) == [12] * (PATIENCE - 1) + [24]
+    device.holds = 1000
+    assert asyncio.run(calls(shared, 24, 2 * PATIENCE)) == [24] * (PATIENCE - 1) + [25] * (PATIENCE + 1)
+
+
+def test_a_limit_grows_only_by_calls_that_show_something() -> None:
+    """Small calls fit whatever the memory; after another failure the count begins anew."""
+    device = Device(holds=24)
+    shared = batcher(device, 64)
+    asyncio.run(ask(shared, [(0,) * 32]))
+    assert set(asyncio.run(calls(shared, 7, 2 * PATIENCE))) == {16}
+    asyncio.run(calls(shared, 16, PATIENCE - 1))
+    assert isinstance(asyncio.run(ask(shared, [(0,) * 25]))[0], OutOfMemory)
+    assert shared.filled.limit == 12
+    assert asyncio.run(calls(shared, 12, PATIENCE)) == [12] * (PATIENCE - 1) + [24]
 
 
 def test_torch_out_of_memory_is_known_by_its_name() -> None:

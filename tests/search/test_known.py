@@ -1,14 +1,20 @@
 """Identical answers are scored once; answers that only look alike are not taken for each other."""
 
 import asyncio
+import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from search.engine import Engine
+from generators.toy import Bits, MaskedBits
+from search.engine import Engine, Shared
 from search.known import Known, content
-from search.ports import Answer, Item, Message, Score
+from search.metering import Budget, Metered, Spent
+from search.methods.best_of_n import BestOfN, best_of_n
+from search.ports import Answer, Item, Message, Score, Task
+from search.run import run
 from search.scoring import Judge
 
 ITEM = Item(id="a", prompt="p")
@@ -51,6 +57,28 @@ def test_scores_that_depend_on_company_are_not_remembered() -> None:
         for values in (["x", "y"], ["x"], ["x", "x", "x"]):
             found = await engine.judge(judge, [Answer(value, ITEM) for value in values])
             assert [score.value for score in found.scores] == [len(values)] * len(values)
+
+    asyncio.run(main())
+
+
+def test_known_answers_cost_calls_and_no_seconds() -> None:
+    """Else what a search may still do would depend on what its worker has done before."""
+
+    def verify(answers: Sequence[Answer]) -> list[Score]:
+        time.sleep(0.01)
+        return [Score(0.0) for _ in answers]
+
+    async def main() -> None:
+        engine, walk, judge = Engine(), MaskedBits(Bits(length=2)), Judge("v", "v", verify)
+        spent: list[Spent] = []
+        for _ in range(2):
+            task = Task(ITEM, 0, 0, 6)
+            tools = Metered(Shared(engine, task, walk, [judge]), walk, 1, Budget())
+            spent.append((await run(best_of_n(task, tools, BestOfN(n=6)), tools)).spent)
+        first, again = spent
+        assert first.verifier_seconds >= 0.01
+        assert again == replace(first, verifier_seconds=0.0)
+        assert again.verifier_calls == 6
 
     asyncio.run(main())
 
