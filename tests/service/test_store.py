@@ -363,15 +363,8 @@ def test_old_jobs_counted_no_tokens_and_lost_nothing(tmp_path: Path) -> None:
         spec = prepared(1, 2).spec
         job = {"id": 1, "name": "job_old", "state": "completed", "spec": spec.model_dump_json(), "lane": "batch"}
         job |= {"budget": "{}", "model": "m", "digest": "d", "created": 1.0, "items": 1, "shards": 1}
-        counted = (
-            "items_done",
-            "items_failed",
-            "shards_done",
-            "candidates",
-            "unscored",
-            "evaluations",
-            "verifier_calls",
-        )
+        counted = ("items_done", "items_failed", "shards_done", "candidates", "unscored")
+        cost = {"evaluations": 2, "verifier_calls": 2, "verifier_seconds": 0.5}
         connection.execute(old.tables["jobs"].insert(), job | dict.fromkeys(counted, 2) | cost)
         item = {"job": 1, "number": 0, "id": "i0", "state": "completed", "shards_left": 0, "drawn": 2, "evaluations": 2}
         connection.execute(old.tables["items"].insert(), item)
