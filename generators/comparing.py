@@ -1,6 +1,7 @@
 """How the exam of a generator compares: blocks of rows, and what kind an answer is."""
 
 import math
+from copy import deepcopy
 from dataclasses import fields
 from typing import Any, cast
 
@@ -17,7 +18,7 @@ class Failed(AssertionError):
 def arrays(rows: Rows) -> dict[str, Any]:
     """Copies of all arrays of a block, by name."""
     own = {f.name: np.array(getattr(rows, f.name)) for f in fields(rows) if f.name != "columns"}
-    return own | {f"column {name!r}": np.array(column) for name, column in rows.columns.items()}
+    return own | {f"column {name!r}": deepcopy(np.asarray(column)) for name, column in rows.columns.items()}
 
 
 def same(one: Any, other: Any, tolerance: float) -> bool:
@@ -28,9 +29,33 @@ def same(one: Any, other: Any, tolerance: float) -> bool:
         b = other[name]
         if a.dtype != b.dtype or a.shape != b.shape:
             return False
-        if not (np.array_equal(a, b) or (tolerance and np.allclose(a, b, rtol=tolerance, atol=tolerance))):
+        if not (np.array_equal(a, b) or (tolerance and _near(a, b, tolerance))):
             return False
     return True
+
+
+def _near(a: Any, b: Any, tolerance: float) -> bool:
+    """Whether two arrays of one shape differ by rounding alone."""
+    if a.dtype.hasobject:
+        return all(close(x, y, tolerance) for x, y in zip(a.ravel(), b.ravel(), strict=True))
+    return bool(np.allclose(a, b, rtol=tolerance, atol=tolerance))
+
+
+def counts(before: Rows, after: Rows, most: int) -> None:
+    """Raise Failed unless tokens are as everybody reads them: so far, and -1 from the first step on that nobody told.
+
+    most: tokens of one step of one row.
+    """
+    for name in ("tokens", "prompt_tokens"):
+        if (now := after.columns.get(name)) is None:
+            continue
+        old = before.columns[name]
+        if now.dtype != np.int64:
+            raise Failed(f"column {name!r} should be int64, not {now.dtype}")
+        if (now < -1).any() or ((now >= 0) & (now < old)).any() or ((old < 0) & (now != old)).any():
+            raise Failed(f"column {name!r} went from {old.tolist()} to {now.tolist()}; it should never fall, but to -1")
+        if name == "tokens" and (now - np.maximum(old, 0) > most).any():
+            raise Failed(f"a step made {int((now - old).max())} tokens; `tokens` promises {most} at most")
 
 
 def is_json(value: Any) -> bool:

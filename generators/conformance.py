@@ -4,16 +4,18 @@ from generators.conformance import examine
 examine(my_generator, [Item(prompt="...")], offers={"preview"})
 """
 
-from collections.abc import Collection, Sequence
+import asyncio
+from collections.abc import Awaitable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from inspect import isawaitable
 from typing import Any, cast
 
 import numpy as np
 
 from generators import weighing
-from generators.comparing import Failed, alike, arrays, close, is_image, is_json, same
-from search import keys
+from generators.comparing import Failed, alike, arrays, close, counts, is_image, is_json, same
+from search import keys, ports
 from search.checkpoint import pack, unpack
 from search.ports import Generator, Item, Rows
 from search.tools import Neighbouring, Renoising
@@ -36,7 +38,12 @@ def examine(
     tolerance: by how much numbers may differ between a row alone and the row among others; 0 where rounding does not
     depend on the batch. count: rows in the exam, at least 4.
     """
-    exam = _Exam(generator, [items[i % len(items)] for i in range(count)], tolerance)
+    with asyncio.Runner() as runner:  # one loop for all: a client lives in the loop that it was made in
+        exam = _Exam(generator, [items[i % len(items)] for i in range(count)], tolerance, runner)
+        _sit(exam, offers, company, evaluations)
+
+
+def _sit(exam: "_Exam", offers: Collection[str], company: Generator | None, evaluations: int | None) -> None:
     exam.starts()
     exam.ends()
     exam.costs(evaluations)
@@ -53,7 +60,7 @@ def examine(
     if "neighbours" in offers:
         exam.has_neighbours()
     if "log_weights" in offers:
-        target = replace(exam, generator=weighing.aimed(generator, evaluations))
+        target = replace(exam, generator=weighing.aimed(exam.generator, evaluations))
         for each in (exam, target):
             weighing.weighs(each.generator, each.start())
         target.keeps_rows_apart()
@@ -66,6 +73,7 @@ class _Exam:
     generator: Generator
     items: Sequence[Item]
     tolerance: float
+    runner: asyncio.Runner
 
     def start(self, seed: int = 0) -> Rows:
         names = keys.rows(keys.problem(seed, "conformance"), 0, len(self.items))
@@ -74,7 +82,7 @@ class _Exam:
     def step(self, rows: Rows) -> Rows:
         """One step, on condition that it leaves its argument alone and moves every row by one."""
         before = arrays(rows)
-        moved = self.generator.advance(rows)
+        moved = self.advanced(rows)
         if not same(before, arrays(rows), 0.0):
             raise Failed("advance changed the rows that it was given; it should return new ones")
         if len(moved) != len(rows) or not np.array_equal(moved.step, rows.step + 1):
@@ -83,7 +91,13 @@ class _Exam:
             raise Failed("advance changed the rows' keys; only a fork gives a row another key")
         if set(moved.columns) != set(rows.columns):
             raise Failed(f"advance turned columns {sorted(rows.columns)} into {sorted(moved.columns)}")
+        counts(rows, moved, getattr(self.generator, "tokens", 0))
         return moved
+
+    def advanced(self, rows: Rows) -> Rows:
+        """The rows one step later, from a network here or elsewhere."""
+        moved = cast(Rows | Awaitable[Rows], self.generator.advance(rows))
+        return self.runner.run(_waited(moved)) if isawaitable(moved) else moved
 
     def run(self, rows: Rows, steps: int | None = None) -> Rows:
         """All rows to their end, or `steps` steps on."""
@@ -239,7 +253,7 @@ class _Exam:
     def joins(self, company: Generator) -> None:
         if company.batch_key != self.generator.batch_key:
             raise Failed(f"batch keys {self.generator.batch_key!r} and {company.batch_key!r} differ; nothing to share")
-        ours, other = self.start(), _Exam(company, self.items, self.tolerance)
+        ours, other = self.start(), _Exam(company, self.items, self.tolerance, self.runner)
         theirs, n = other.run(other.start(1), min(1, company.steps - 1)), len(self.items)
         for exam in (self, other):
             both = exam.step(Rows.join([ours, theirs]))
@@ -251,5 +265,11 @@ class _Exam:
         if len(values) != len(self.items):
             raise Failed(f"{verb} returned {len(values)} values for {len(self.items)} rows")
         for value in values:
+            if isinstance(value, ports.Failed) and isinstance(cast(Any, value.reason), str):
+                continue
             if not (is_image(value) if isinstance(value, np.ndarray) else is_json(value)):
                 raise Failed(f"{verb} returned {value!r:.100}; expected a JSON value, or an image as uint8 [h, w(, 3)]")
+
+
+async def _waited(moved: Awaitable[Rows]) -> Rows:
+    return await moved

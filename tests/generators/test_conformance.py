@@ -8,7 +8,7 @@ import pytest
 
 from generators.builtin import GENERATORS
 from generators.conformance import Failed, examine
-from generators.fake import Fake, fake
+from generators.fake import Elsewhere, Fake, fake
 from search.keys import START, Words, normals
 from search.ports import Item, Rows
 
@@ -61,6 +61,11 @@ def test_fake_passes() -> None:
     examine(fake(), ITEMS, offers={"preview", "stochastic_step"}, company=fake(5))
 
 
+def test_a_model_elsewhere_passes() -> None:
+    """Rows of JSON values, answers that could not be had, tokens that nobody told, and a step that is awaited."""
+    examine(Elsewhere(steps=3, lost=0.2, quiet=0.3), ITEMS, offers={"preview", "stochastic_step"})
+
+
 @dataclass(frozen=True)
 class Endless(Fake):
     def advance(self, rows: Rows) -> Rows:
@@ -107,6 +112,60 @@ class Numpy(Fake):
 class Wandering(Fake):
     def preview(self, rows: Rows) -> list[Any]:
         return [x + 1 for x in rows.columns["x"].tolist()]
+
+
+@dataclass(frozen=True)
+class Counting(Elsewhere):
+    """Says of a step's tokens what it is told to."""
+
+    steps: int = 2
+    told: tuple[int, int] = (1, 2)
+    kind: type = np.int64
+
+    async def advance(self, rows: Rows) -> Rows:
+        moved = await super().advance(rows)
+        tokens = np.array([self.told[step] for step in rows.step], self.kind)
+        return replace(moved, columns={**moved.columns, "tokens": tokens})
+
+
+@dataclass(frozen=True)
+class Pickled(Elsewhere):
+    def start(self, items: Any, keys: Any) -> Rows:
+        rows = super().start(items, keys)
+        return replace(rows, columns={**rows.columns, "asked": np.array([(1, 2)] * len(items) + [0], object)[:-1]})
+
+
+@dataclass(frozen=True)
+class Appending(Elsewhere):
+    """Writes into the list that its rows hold."""
+
+    def start(self, items: Any, keys: Any) -> Rows:
+        rows = super().start(items, keys)
+        lists = np.empty(len(items), object)
+        lists[:] = [[] for _ in items]
+        return replace(rows, columns={**rows.columns, "said": lists})
+
+    async def advance(self, rows: Rows) -> Rows:
+        for said in rows.columns["said"]:
+            said.append("more")
+        return await super().advance(rows)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        (Counting(told=(2, 1)), "should never fall"),
+        (Counting(told=(-1, 1)), "should never fall"),
+        (Counting(told=(1, -2)), "should never fall"),
+        (Counting(told=(1, 9)), "a step made 8 tokens; `tokens` promises 4 at most"),
+        (Counting(kind=np.int32), "should be int64, not int32"),
+        (Pickled(), "numbers, or JSON values"),
+        (Appending(), "advance changed the rows"),
+    ],
+)
+def test_fails_elsewhere(wrong: Elsewhere, sentence: str) -> None:
+    with pytest.raises(Failed, match=sentence):
+        examine(wrong, ITEMS)
 
 
 @pytest.mark.parametrize(

@@ -323,14 +323,19 @@ def test_pool_of_many_verdicts_needs_little_memory(store: Store) -> None:
     assert (found.passed == (np.arange(n) % 2 == 0)).all()
 
 
+def upgraded(connection: sa.Connection, version: str) -> None:
+    """An empty database of an old version."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(service.__file__).parent / "migrations"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, version)
+
+
 def test_old_verdicts_are_packed(tmp_path: Path) -> None:
     """A database of the version before keeps its curves."""
     database = Store(f"sqlite:///{tmp_path / 'old.db'}")
-    config = Config()
-    config.set_main_option("script_location", str(Path(service.__file__).parent / "migrations"))
     with database.writing() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0002")
+        upgraded(connection, "0002")
         given = [(1, 0, s, 0.5 * s, s % 2 == 0, None, "even" if s % 2 == 0 else None, 0.0) for s in (5, 4, 7)]
         given += [(1, 3, 0, None, None, "broken", None, 0.0), (2, 3, 0, 1.0, None, None, None, 0.0)]
         insert_rows(connection, scores, given)
@@ -344,6 +349,43 @@ def test_old_verdicts_are_packed(tmp_path: Path) -> None:
     assert first.forms is not None
     assert first.forms[0].tolist() == [named("even"), 0, 0]
     assert second.values[3].tolist() == [1.0]
+    database.close()
+
+
+def test_old_jobs_counted_no_tokens_and_lost_nothing(tmp_path: Path) -> None:
+    """A database of the version before, with rows: it is read as before, and goes on."""
+    database = Store(f"sqlite:///{tmp_path / 'old.db'}")
+    with database.writing() as connection:
+        upgraded(connection, "0004")
+        old = sa.MetaData()
+        old.reflect(connection)
+        assert "tokens" not in old.tables["jobs"].c
+        spec = prepared(1, 2).spec
+        job = {"id": 1, "name": "job_old", "state": "completed", "spec": spec.model_dump_json(), "lane": "batch"}
+        job |= {"budget": "{}", "model": "m", "digest": "d", "created": 1.0, "items": 1, "shards": 1}
+        counted = ("items_done", "items_failed", "shards_done", "candidates", "unscored")
+        cost = {"evaluations": 2, "verifier_calls": 2, "verifier_seconds": 0.5}
+        connection.execute(old.tables["jobs"].insert(), job | dict.fromkeys(counted, 2) | cost)
+        item = {"job": 1, "number": 0, "id": "i0", "state": "completed", "shards_left": 0, "drawn": 2, "evaluations": 2}
+        connection.execute(old.tables["items"].insert(), item)
+        judge = {"id": 1, "job": 1, "place": 0, "role": "verifier", "label": "v", "name": "v", "version": "1"}
+        connection.execute(old.tables["judges"].insert(), judge)
+        found = {"job": 1, "item": 0, "key": "k", "answer": "1.5", "evaluations": 1}
+        connection.execute(old.tables["candidates"].insert(), [found | {"sample": sample} for sample in (0, 1)])
+    database.migrate()
+    with database.reading() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    read = database.read(jobs.find, "job_old")
+    assert (read.evaluations, read.tokens, read.prompt_tokens, read.unreported, read.lost) == (2, 0, 0, 0, 0)
+    view = job_view(read)
+    assert (view.usage.evaluations, view.usage.tokens, view.counts.lost) == (2, 0, 0)
+    (one,) = database.read(item_views, read, -1, 10)
+    assert (one.drawn, one.lost, one.tokens, one.error) == (2, 0, 0, None)
+    kept = database.read(results.candidates_page, read.id, (-1, -1), 10)
+    assert [(c["answer"], c["tokens"]) for c in kept] == [(1.5, None)] * 2
+    new = add(database)
+    claim = take(database, row(database, table, job=new.id).id)
+    assert database.write(shards.commit, claim, outcome(claim) if claim.job == new.id else Results())
     database.close()
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
+from generators.fake import Elsewhere
 from search.configs import ModelConfig
 from search.keys import START, Words, uniforms
 from search.plugins import plugin
@@ -24,6 +25,7 @@ outside/by_prompt = outside:by_prompt
 outside/missing = no_such_module:thing
 outside/unbased = outside:unbased
 outside/words = outside:words
+outside/elsewhere = outside:elsewhere
 
 [winnow.verifiers]
 outside/unloadable = outside:unloadable
@@ -271,3 +273,30 @@ class Speaker:
 def words(config: WordsConfig) -> Speaker:
     """A language model that knows eight words, as if it ran elsewhere."""
     return Speaker(config)
+
+
+class Far(ModelConfig):
+    """What goes wrong with a model elsewhere."""
+
+    steps: int = 1
+    seconds: float = 0.0
+    lost: float = 0.0
+    quiet: float = 0.0
+
+    @property
+    def evaluations(self) -> int:
+        return self.steps
+
+    @property
+    def tokens(self) -> int:
+        return 4 * self.steps
+
+    @property
+    def shard(self) -> int:
+        return 16
+
+
+@plugin(version="1", offers=("chat", "preview", "stochastic_step"))
+def elsewhere(config: Far) -> Elsewhere:
+    """The published fake."""
+    return Elsewhere(steps=config.steps, seconds=config.seconds, lost=config.lost, quiet=config.quiet)
