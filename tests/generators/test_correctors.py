@@ -35,7 +35,7 @@ class Problem:
     exact: tuple[float, float, float]
     log_z: float
     plain: tuple[float, float]
-    runs: int = 24
+    runs: int = 16
 
     def target(self, steps: int) -> Target:
         made = Mixture(GaussianMixture(**self.config, steps=steps)).toward(self.exponents)
@@ -51,7 +51,7 @@ PROBLEMS = {
         (-1.189123, 0.974544, 0.102419),
         -1.173379,
         (-1.118, 0.99),
-        runs=48,
+        runs=32,
     ),
     "G6": Problem(
         {**normal(0, 1), "guide": normal(1, 0.25)}, (1.0, 1.0), (0.8, 0.2, 0.963181), -1.430510, (0.717, 0.148)
@@ -134,9 +134,9 @@ def steered(problem: Problem, runs: int, steps: int, weighted: bool = True, coun
 
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_particles_find_the_target_and_its_normalising_constant(name: str) -> None:
-    """K = 1024, 800 steps. The steps' own error, by quadrature, is below 0.003, and below 0.6 % of Z."""
+    """K = 1024, 400 steps. The steps' own error, by quadrature, is below 0.003, and below 0.6 % of Z."""
     problem = PROBLEMS[name]
-    got, plain = steered(problem, problem.runs, 800), steered(problem, 8, 800, weighted=False)
+    got, plain = steered(problem, problem.runs, 400), steered(problem, 8, 400, weighted=False)
     values = (got.mean, got.variance, got.positive, np.exp(got.log_z - problem.log_z))
     for value, exact, bias in zip(values, (*problem.exact, 1.0), (0.001, 0.003, 0.001, 0.006), strict=True):
         assert abs(value.mean() - exact) < bias + 4 * value.std(ddof=1) / np.sqrt(problem.runs)

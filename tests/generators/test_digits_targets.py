@@ -84,19 +84,21 @@ CASES = {"guidance": (-1.0, 2.0), "product": (1.0, 1.0), "sharper": (1.5,), "fla
 
 @pytest.mark.parametrize("name", CASES)
 def test_weighted_rows_follow_the_target(name: str) -> None:
-    """Means in the target's standard deviations, variances relative to its own; 400 steps, 20,000 rows.
+    """Means in the target's standard deviations, variances relative to its own; 400 steps.
 
-    Standard errors are .01 to .02 (ESS 8000 and more; resampling adds to it), the steps' bias some .03 of a variance.
-    Six resamplings leave log Z a standard deviation of .08 (three seeds: -.14, -.09, -.03).
+    Standard errors are .01 to .02 (10,000 rows with an ESS of 4000 and more; resampling adds to it, so there are twice
+    as many), the steps' bias some .03 of a variance. Six resamplings leave log Z a standard deviation of .08 (three
+    seeds: -.14, -.09, -.03).
     """
     exact, resampled = Normal.of(*CASES[name]), 0.0 if name in ("guidance", "flatter") else 0.5
-    got = weighted(aimed(400, *CASES[name]), 20_000, resampled)
+    rows = 20_000 if resampled else 10_000
+    got = weighted(aimed(400, *CASES[name]), rows, resampled)
     x, w = got.rows.columns["x0"].astype(float), got.weights[:, None]
     mean = (w * x).sum(0)
     np.testing.assert_allclose((mean - exact.mean) / np.sqrt(exact.variance), 0, atol=0.06)
     np.testing.assert_allclose((w * (x - mean) ** 2).sum(0) / exact.variance, 1, atol=0.08)
     assert abs(got.log_z + log_mean_exp(got.log_weights) - exact.log_z) < (0.2 if resampled else 0.06)
-    assert got.ess > 6000
+    assert got.ess > 0.3 * rows
 
 
 @pytest.mark.parametrize(

@@ -106,12 +106,13 @@ def test_resampling_keeps_expectations(scheme: Scheme) -> None:
     assert abs(means.mean() - expected) < 4 * means.std() / np.sqrt(len(means))
 
 
-@pytest.mark.parametrize(("k", "runs"), [(4, 2000), (64, 500)])
+@pytest.mark.parametrize(("k", "runs"), [(4, 1000), (64, 250)])
 @pytest.mark.parametrize("threshold", [0.5, 1.1])
 def test_exp_log_z_is_unbiased(k: int, runs: int, threshold: float) -> None:
     """G9: three bits, each one with q = 0.3 and reward 1, tilt 1.5: log Z = 3 log(1 + q (e^1.5 - 1)) = 2.145470.
 
-    E[exp(log Z-hat)] / Z = 1 for every K, resampling when the ESS is low or always; |z| < 4 over independent runs.
+    E[exp(log Z-hat)] / Z = 1 for every K, resampling when the ESS is low or always; |z| < 4 over independent runs,
+    of which one has a standard deviation of 1.03 (K = 4) or .27: the mean is known to 3 and 2 %.
     """
     exact = 3 * np.log1p(0.3 * np.expm1(1.5))
     assert exact == pytest.approx(2.145470, abs=1e-6)

@@ -25,7 +25,7 @@ WEIGHTS = [
     [1.0, 0.0, 0.0],
     [1e-9, 0.5, 0.5 - 1e-9],
 ]
-R = 4000
+R = 2000
 EXTREME = [2.0**-53, 0.5, 1 - 2.0**-53]  # the ends of what `keys.uniforms` can give
 
 weights_of = st.lists(st.integers(0, 9), min_size=1, max_size=12).filter(any).map(lambda w: np.array(w) / sum(w))

@@ -30,9 +30,9 @@ def g2() -> Any:
 @pytest.mark.parametrize("ess", [0.5, 1.0])
 @pytest.mark.parametrize("potential", TELESCOPING)
 def test_tilted_mixture(potential: str, ess: float) -> None:
-    """Mean of 64 runs at K = 1024; one run's standard deviation is .04, so the mean's is .005."""
+    """Mean of 32 runs at K = 1024; one run's standard deviation is .04, so the mean's is .007."""
     config = {"particles": 1024, "potential": potential, "every": 4, "begin": 4, "ess": ess}
-    found = populations(g2(), verifier("toy/linear"), "feynman_kac", config, range(64))
+    found = populations(g2(), verifier("toy/linear"), "feynman_kac", config, range(32))
     means = [float(p.weights @ p.rows.columns["x"]) for p in found]
     assert np.mean(means) == pytest.approx(G2_MEAN, abs=0.02)
     right = [float(p.weights @ (p.rows.columns["x"] > 0)) for p in found]
@@ -79,11 +79,11 @@ def test_tempering_does_not_move_the_target(potential: str, schedule: str) -> No
 def test_exp_log_z_is_unbiased_for_any_number_of_particles(particles: int, potential: str) -> None:
     """G9: three bits q = .3, r = number of ones, tilt 1.5.
 
-    The ratio's standard deviation is 1.03 at K = 4 and .27 at 64, so its mean is known to 1.6 % (4,000 runs), 2.3 %
-    (2,000) and 1.2 % (500). Without the factors of earlier resamplings it would be .67 at K = 4 and .26 at 64.
+    The ratio's standard deviation is 1.03 at K = 4 and .27 at 64, so its mean is known to 1.6 % (4,000 runs), 3.3 %
+    (1,000) and 1.2 % (500). Without the factors of earlier resamplings it would be .67 at K = 4 and .26 at 64.
     """
     config = {"particles": particles, "tilt": 1.5, "potential": potential}
-    runs = 500 if particles == 64 else 4_000 if potential == "difference" else 2_000
+    runs = 500 if particles == 64 else 4_000 if potential == "difference" else 1_000
     found = populations(model("toy/bits"), verifier("toy/ones"), "feynman_kac", config, range(runs))
     assert unbiased([log_z(p) for p in found], 2.145470)
     assert max(len(p.splits) for p in found) > 0  # or nothing was tested
@@ -122,7 +122,7 @@ def test_the_error_falls_like_one_over_the_square_root_of_the_particles() -> Non
         means = [float(p.weights @ p.rows.columns["x"]) for p in found]
         return float(np.sqrt(np.mean((np.array(means) - G2_MEAN) ** 2)))
 
-    slope = math.log(error(1024) / error(64)) / math.log(16)
+    slope = math.log(error(512) / error(32)) / math.log(16)
     assert slope == pytest.approx(-0.5, abs=0.12)  # each error is known to 6 %
 
 

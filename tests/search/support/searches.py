@@ -187,7 +187,7 @@ def same_in_company(search: Search) -> None:
     assert record(company[1]) != record(company[0])
 
 
-def gain(name: str, config: dict[str, Any], repeats: int = 100) -> tuple[float, float]:
+def gain(name: str, config: dict[str, Any], repeats: int = 30) -> tuple[float, float]:
     """Mean reward of a method's answers on the mixture G2 less that of its model, -0.6, and its standard error."""
     mixture, by = model("toy/gaussian_mixture"), verifier("toy/linear")
     means = [p.verdicts.rewards.mean() for p in many([Search(mixture, by, name, config, s) for s in range(repeats)])]
