@@ -42,10 +42,17 @@ class Markov(ModelConfig):
         ((0.6, 0.3, 0.1), (0.2, 0.5, 0.3), (0.3, 0.3, 0.4)),
         description="Row i: probabilities of the symbol after i; each sums to 1.",
     )
-    length: int = Field(6, ge=1, le=4096, description="Symbols, and steps.")
+    length: int = Field(6, ge=1, le=4096, description="Symbols, and steps; with `stop`, at most.")
+    stop: int | None = Field(None, ge=0, description="A symbol that ends the string, as its last one.")
+    text: bool = Field(False, description='Answers as text, "0122", in place of lists; of at most 10 symbols.')
 
     @property
     def evaluations(self) -> int:
+        """One a symbol."""
+        return self.length
+
+    @property
+    def tokens(self) -> int:
         """One a symbol."""
         return self.length
 
@@ -53,6 +60,10 @@ class Markov(ModelConfig):
     def _consistent(self) -> Self:
         distribution("initial", self.initial)
         symbols = len(self.initial)
+        if self.stop is not None and self.stop >= symbols:
+            raise ValueError(f"stop must be one of the symbols 0 to {symbols - 1}, not {self.stop}")
+        if self.text and symbols > 10:
+            raise ValueError(f"answers of {symbols} symbols cannot be text: at most 10 have a digit each")
         if len(self.transition) != symbols:
             raise ValueError(f"transition must have one row for each of {symbols} symbols, not {len(self.transition)}")
         for i, row in enumerate(self.transition):
@@ -74,7 +85,7 @@ def bits(config: Bits) -> Generator:
 
 @plugin(version="1", offers=("preview", "stochastic_step"))
 def markov(config: Markov) -> Generator:
-    """A language model small enough to enumerate; answers are lists of symbols."""
+    """A language model small enough to enumerate; answers are lists of symbols, or text."""
     return Chain(config)
 
 
@@ -132,9 +143,10 @@ class MaskedBits(Toy):
 
 @dataclass(frozen=True)
 class Chain(Toy):
-    """One symbol a step."""
+    """One symbol a step, which is a token."""
 
     config: Markov
+    tokens = 1
 
     @property
     def steps(self) -> int:
@@ -150,7 +162,8 @@ class Chain(Toy):
     def start(self, items: Sequence[Item], keys: Words) -> Rows:
         """The empty prefix."""
         n = len(keys)
-        return Rows.fresh(keys, {"text": np.full((n, self.config.length), MASK, np.int64), "last": np.full(n, MASK)})
+        text = np.full((n, self.config.length), MASK, np.int64)
+        return Rows.fresh(keys, {"text": text, "last": np.full(n, MASK), "tokens": np.zeros(n, np.int64)})
 
     def advance(self, rows: Rows) -> Rows:
         """Append a symbol."""
@@ -158,15 +171,19 @@ class Chain(Toy):
         last = draw(self._next[rows.columns["last"]], u)  # index -1, no symbol yet, is the row of the first
         text = rows.columns["text"].copy()
         text[np.arange(len(rows)), rows.step] = last
-        return rows.moved(rows.step + 1 >= self.config.length, {"text": text, "last": last})
+        done = rows.step + 1 >= self.config.length
+        if self.config.stop is not None:
+            done |= last == self.config.stop
+        return rows.moved(done, {"text": text, "last": last, "tokens": rows.columns["tokens"] + 1})
 
     def preview(self, rows: Rows) -> list[Any]:
-        """The string so far."""
-        return [text[:step] for text, step in zip(self.finish(rows), rows.step.tolist(), strict=True)]
+        """The strings so far."""
+        strings = [text[:n] for text, n in zip(rows.columns["text"].tolist(), rows.step.tolist(), strict=True)]
+        return ["".join(map(str, string)) for string in strings] if self.config.text else strings
 
     def finish(self, rows: Rows) -> list[Any]:
         """The strings."""
-        return rows.columns["text"].tolist()
+        return self.preview(rows)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any] | None]] = [
     ("toy/bits", {}, {}),
     ("toy/bits", {"length": 9, "q": 0.6}, None),
     ("toy/markov", {}, {}),
+    ("toy/markov", {"stop": 2, "text": True}, None),
     ("toy/noop", {}, {}),
     ("digits", {"steps": 3}, {"steps": 2, "eta": 1.0}),
     ("digits", {"steps": 2, "solver": "pc"}, {"steps": 3, "solver": "euler"}),

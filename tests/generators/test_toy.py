@@ -171,6 +171,26 @@ def test_markov_preview_is_the_prefix_of_the_answer() -> None:
         assert prefix == [answer[:t] for answer in generator.finish(rows)]
 
 
+def test_markov_strings_end_where_the_stop_symbol_is_drawn() -> None:
+    """Lengths 1 to 4: a chain that always stops with chance 0.3 is geometric, cut at its length."""
+    table = [[0.7, 0.3]] * 2
+    generator = build("toy/markov", initial=table[0], transition=table, length=4, stop=1, text=True)
+    rows = begin(generator, 20_000)
+    while len(live := np.flatnonzero(~rows.done)):
+        rows = rows.updated(live, generator.advance(rows[live]))
+    strings = generator.finish(rows)
+    assert set(strings) == {"1", "01", "001", "0001", "0000"}
+    for n, p in {1: 0.3, 2: 0.21, 3: 0.147, 4: 0.343}.items():
+        assert abs(z(np.array([len(s) == n for s in strings], float), p)) < 4
+    assert rows.columns["tokens"].tolist() == [len(s) for s in strings]
+    assert generator.preview(rows) == strings
+
+
+def test_markov_text_is_the_list_joined() -> None:
+    lists, texts = (draw(build("toy/markov", text=text), 50).tolist() for text in (False, True))
+    assert ["".join(map(str, symbols)) for symbols in lists] == texts
+
+
 def test_markov_never_takes_an_impossible_step() -> None:
     generator = build("toy/markov", initial=[0.0, 1.0], transition=[[1.0, 0.0], [1.0, 0.0]], length=4)
     assert draw(generator, 1000).tolist() == [[1, 0, 0, 0]] * 1000
@@ -210,6 +230,12 @@ def test_best_of_sixteen_repeats_no_noise() -> None:
         ("toy/gaussian_mixture", {"guide": {"weights": [1.0]}}, "Field required"),
         ("toy/bits", {"q": 1.5}, "less than or equal to 1"),
         ("toy/markov", {"initial": [0.5, 0.6, -0.1]}, "initial must not be negative, but has -0.1"),
+        ("toy/markov", {"stop": 3}, "stop must be one of the symbols 0 to 2, not 3"),
+        (
+            "toy/markov",
+            {"initial": [1.0] + [0.0] * 10, "transition": [[1.0] + [0.0] * 10] * 11, "text": True},
+            "answers of 11 symbols cannot be text",
+        ),
         ("toy/markov", {"initial": [1.0]}, "one row for each of 1 symbols, not 3"),
         ("toy/markov", {"initial": [1.0], "transition": [[0.9]]}, r"transition\[0\] must sum to 1, not 0.9"),
         ("toy/markov", {"initial": [1.0], "transition": [[0.5, 0.5]]}, r"transition\[0\] must have one value"),
