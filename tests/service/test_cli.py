@@ -129,7 +129,7 @@ def test_run_keeps_pictures(tmp_path: Path) -> None:
 def test_run_refused(tmp_path: Path) -> None:
     path = tmp_path / "bad.json"
     path.write_text(json.dumps(job(model="toy/unknown")))
-    sentence(winnow("run", path), "unknown model 'toy/unknown'", "toy/noop")
+    sentence(inside("run", path), "unknown model 'toy/unknown'", "toy/noop")
     path.write_text(json.dumps(job(model="outside/by_prompt", items=items("boom"))))
     failed = winnow("run", path)
     assert failed.returncode != 0
@@ -159,11 +159,11 @@ def test_job_files(tmp_path: Path) -> None:
 def test_submit_watch_results_curve(client: Client, spec: Path, tmp_path: Path) -> None:
     env = {"WINNOW_URL": str(client.http.base_url)}
     name = winnow("submit", spec, **env).stdout.strip()
-    assert winnow("submit", spec, "--key", "cli", **env).stdout == winnow("submit", spec, "--key", "cli", **env).stdout
+    assert inside("submit", spec, "--key", "cli", **env).stdout == inside("submit", spec, "--key", "cli", **env).stdout
     watched = winnow("watch", name, **env)
     assert watched.stdout == f"{name} completed\n"
-    assert json.loads(winnow("results", name, "--out", tmp_path / "o", **env).stdout)["id"] == name
-    assert "coverage" in winnow("curve", name, "--judge", "toy/linear", **env).stdout
+    assert json.loads(inside("results", name, "--out", tmp_path / "o", **env).stdout)["id"] == name
+    assert "coverage" in inside("curve", name, "--judge", "toy/linear", **env).stdout
     sentence(inside("curve", name, "--judge", "nobody", **env), "valid: toy/linear")
     for command in ("watch", "results", "curve"):
         sentence(inside(command, "job_0", **env), "404: no job 'job_0'")
@@ -179,7 +179,7 @@ def test_without_redis(command: str, tmp_path: Path) -> None:
     sentence(inside(command), "set WINNOW_REDIS_URL")
     away = f"unix://{tmp_path}/no.sock"
     sentence(winnow(command, WINNOW_REDIS_URL=away), "does not answer")
-    sentence(winnow(command, WINNOW_REDIS_URL="nonsense"), "does not answer")
+    sentence(inside(command, WINNOW_REDIS_URL="nonsense"), "does not answer")
     sentence(inside("serve", "--port", "0", "--data-dir", tmp_path / "d", WINNOW_REDIS_URL=away), "does not answer")
 
 
@@ -188,22 +188,22 @@ def test_settings_and_databases(tmp_path: Path, valkey: str) -> None:
     sentence(inside("serve", WINNOW_WINDOW="0"), "WINNOW_WINDOW")
     folder = ("--data-dir", tmp_path)
     for url in ("nonsense", "oracle://x/y", "sqlite:////nowhere/at/all.db"):
-        sentence(winnow("api", *folder, WINNOW_REDIS_URL=valkey, WINNOW_DATABASE_URL=url), "database cannot be used")
+        sentence(inside("api", *folder, WINNOW_REDIS_URL=valkey, WINNOW_DATABASE_URL=url), "database cannot be used")
     (tmp_path / "winnow.db").write_text("this is no database" * 100)
     sentence(winnow("api", *folder, WINNOW_REDIS_URL=valkey), "file is not a database")
-    sentence(winnow("worker", "--model", "nothing", WINNOW_REDIS_URL=valkey), "unknown model 'nothing'")
+    sentence(inside("worker", "--model", "nothing", WINNOW_REDIS_URL=valkey), "unknown model 'nothing'")
 
 
 def test_data_folders(tmp_path: Path, spec: Path, stack: Stack) -> None:
     path = tmp_path / "file"
     path.write_text("")
     for command in (("serve", "--port", "0"), ("run", spec)):
-        sentence(winnow(*command, "--data-dir", path), "cannot be used: File exists")
+        sentence(inside(*command, "--data-dir", path), "cannot be used: File exists")
         sentence(inside(*command, "--data-dir", path / "below"), "cannot be used: Not a directory")
         sentence(inside(*command, "--data-dir", stack.settings.data_dir), "in use by another winnow")
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "redis").write_text("")
-    sentence(winnow("serve", "--port", "0", "--data-dir", tmp_path / "d"), "cannot be used: File exists")
+    sentence(inside("serve", "--port", "0", "--data-dir", tmp_path / "d"), "cannot be used: File exists")
 
 
 def test_ports_and_hosts(tmp_path: Path) -> None:
@@ -211,7 +211,7 @@ def test_ports_and_hosts(tmp_path: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        sentence(winnow("serve", "--port", port, "--data-dir", tmp_path), f"127.0.0.1:{port}", "in use")
+        sentence(inside("serve", "--port", port, "--data-dir", tmp_path), f"127.0.0.1:{port}", "in use")
     sentence(inside("serve", "--port", "70000", "--data-dir", tmp_path), "70000")
     sentence(inside("serve", "--host", "no.such.host.invalid", "--data-dir", tmp_path), "no.such.host.invalid")
 
