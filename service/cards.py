@@ -95,6 +95,17 @@ def card(connection: sa.Connection, asked: Asked) -> Card:
     )
 
 
+def known(connection: sa.Connection, asked: Asked) -> Rates:
+    """The rates of one verifier alone; none of one that judged nothing, or of which nobody says what is right."""
+    try:
+        rows = _chosen(connection, asked)
+    except Missing:
+        return NONE
+    mine = _truths(connection, rows, asked.against, lambda judge: audits.verdicts(connection, judge))[1]
+    truth = together([m.truth for m in mine if m.truth is not None])
+    return rates(truth, asked.level, asked.interval == "clopper_pearson") if truth else NONE
+
+
 def _chosen(connection: sa.Connection, asked: Asked) -> list[Row]:
     rows = audits.judged(connection, asked.name)
     wanted = [row for row in rows if asked.version in (None, row.version)]

@@ -15,6 +15,7 @@ from service.api.errors import Problem
 from service.api.guard import StrictRoute
 from service.api.present import candidate_views, item_views, job_view, population_views
 from service.curve import Stakes, curve_of
+from service.rated import rated
 from service.spec import JobSpec
 from service.store import Store, jobs, results
 from service.store.schema import TERMINAL
@@ -51,7 +52,7 @@ async def create(
 
 def accepted(database: Store, spec: JobSpec, key: str | None) -> sa.Row[Any]:
     """Check everything that the spec names, then write the job."""
-    return database.write(jobs.create, catalog.prepare(spec), key)
+    return database.write(jobs.create, catalog.prepare(spec), key, final=rated)
 
 
 def wait_seconds(prefer: str | None) -> float:

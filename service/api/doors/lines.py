@@ -14,6 +14,7 @@ from service.api.doors.requests import Asked, Chat, Completion
 from service.api.errors import Problem
 from service.api.guard import loads
 from service.catalog import Invalid, Prepared, faults
+from service.rated import unrated
 from service.spec import JobSpec
 from service.views.doors import BatchFault
 
@@ -180,6 +181,8 @@ def group(number: int, requests: Sequence[Request], batch: str) -> Group:
 def prepared(requests: Sequence[Request], batch: str) -> Prepared:
     """The job of requests that differ only in what they ask. Raises Invalid."""
     found = _prepared(requests, batch)
+    if unrated(found):
+        raise Invalid([{"loc": ["search", "tpr"], "msg": "a line of a batch gives the rates by which it votes"}])
     planner.shards(found)  # refuses a job of too many pieces
     return found
 
