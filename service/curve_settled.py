@@ -1,10 +1,13 @@
 """Points of a curve of votes that end when they are settled."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from service.curve_points import budgets, estimate
-from service.pools import Pools
+from service.pools import Bools, Pools
 from service.views import Point
+
+Forms = NDArray[np.uint64]
 
 
 def settled_points(pools: Pools, each: float, level: float) -> list[Point]:
@@ -37,9 +40,7 @@ def settled_points(pools: Pools, each: float, level: float) -> list[Point]:
     return points
 
 
-def _won(
-    forms: np.ndarray[tuple[int], np.dtype[np.uint64]], right: np.ndarray[tuple[int], np.dtype[np.bool_]]
-) -> float:
+def _won(forms: Forms, right: Bools) -> float:
     """Whether the first answer of the most frequent form is right; of a tie, of the form seen first."""
     names, first, times = np.unique(forms, return_index=True, return_counts=True)
     times = np.where(names == 0, 0, times)  # 0 never votes

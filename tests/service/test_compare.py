@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -283,9 +284,8 @@ def test_the_answer_is_the_one_that_results_show(store: Store, rule: Rule, verif
                     passed = None if value is None else value > 0.4
                     row = (judge.id, item, sample, value, passed, None, canonical, 1.0)
                     insert_rows(connection, scores, [row])
-        given = [
-            (made.id, item, sample, "k", "1", None, 1, None, None) for item in range(items) for sample in range(samples)
-        ]
+        places = product(range(items), range(samples))
+        given = [(made.id, item, sample, "k", "1", None, 1, None, None) for item, sample in places]
         insert_rows(connection, candidates, given)
         ids = [judge.id for judge in judged if judge.role == "verifier"]
         found = answers.outcomes(connection, made.id, ids, rule, judged[-1].id)
@@ -495,7 +495,9 @@ def test_command_refuses(spec: Path, tmp_path: Path) -> None:
     refuses([tmp_path / "none.json"], "No such file")
     refuses([spec, "--search", "{"], "--search '{'", "not JSON")
     refuses([spec, "--search", '{"method": "best_of_x"}'], "unknown method 'best_of_x'", "best_of_n")
-    refuses([spec, "--search", '{"m": 3}'], "search.m: unknown field; valid: diversity, features, n, select")
+    refuses(
+        [spec, "--search", '{"m": 3}'], "search.m: unknown field; valid: diversity, features, fpr, n, select, stop, tpr"
+    )
     refuses([spec, "--search", '{"n": 0}'], "search.n")
     refuses([spec, plain, "--search", '{"n": 3}'], "one file")
     refuses([spec, "--judge", "far"], "no judge 'far' in job 1; valid there: toy/linear, near")
