@@ -7,6 +7,7 @@ from pydantic import Field
 
 from search.diversity import Variety
 from search.ports import Config
+from search.voting import Ballot
 
 
 class ModelConfig(Config):
@@ -52,8 +53,18 @@ class MethodConfig(Config):
 
     @property
     def rule(self) -> str:
-        """How an item's answer is chosen from its samples: `verifier`, `majority`, `first_pass` or `diverse`."""
+        """How an item's answer is chosen from its samples: `verifier`, `first_pass`, `diverse`, or a vote's name."""
         return "verifier"
+
+    @property
+    def ballot(self) -> Ballot | None:
+        """How answers vote for their canonical form; None where the rule is no vote."""
+        return None
+
+    @property
+    def stops(self) -> str | None:
+        """Why a search may end before it has drawn all samples: `target_reached` or `converged`; None: it may not."""
+        return None
 
     @property
     def variety(self) -> Variety | None:

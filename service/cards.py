@@ -136,6 +136,17 @@ def _unaudited(asked: Asked) -> Card:
     )
 
 
+def known(connection: sa.Connection, asked: Asked) -> Rates:
+    """The rates of one verifier alone; none of one that judged nothing, or of which nobody says what is right."""
+    try:
+        rows = _chosen(connection, asked)
+    except Missing:
+        return NONE
+    mine = _truths(connection, rows, asked.against, lambda judge: audits.verdicts(connection, judge))[1]
+    truth = together([m.truth for m in mine if m.truth is not None])
+    return rates(truth, asked.level, asked.interval == "clopper_pearson") if truth else NONE
+
+
 def _chosen(connection: sa.Connection, asked: Asked) -> list[Row]:
     """Verdicts of the version and settings asked for, or of the newest; none of a verifier that has judged nothing."""
     rows = audits.judged(connection, asked.name)

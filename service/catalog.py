@@ -1,19 +1,22 @@
 """Names become plug-ins: a JobSpec is checked against everything that it names, in one place, before anything runs."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.metadata import packages_distributions
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
 from generators.builtin import GENERATORS
 from search.configs import MethodConfig, ModelConfig
+from search.diversity import Variety
 from search.methods import METHODS
 from search.plugins import Registry, Unknown
 from search.ports import Generator, Verifier
 from search.scoring import Judge
+from search.voting import Ballot
 from service.checks import (
     Choice,
     is_together,
@@ -65,6 +68,11 @@ class JudgeChoice:
     def version(self) -> str:
         """Stored with every score."""
         return self.choice.plugin.facts.version
+
+    @property
+    def stored(self) -> str:
+        """Its configuration with its threshold, as JSON."""
+        return json.dumps({**self.choice.config.model_dump(mode="json"), "threshold": self.threshold})
 
 
 @dataclass(frozen=True)
@@ -192,10 +200,18 @@ def suited(model: Choice, method: Choice) -> Choice:
     return replace(model, config=model.config.suited(needs(method)))
 
 
-def rule_of(spec: JobSpec) -> str:
-    """How a job's answers are chosen; `verifier` when its method is no longer installed."""
+class Rule(NamedTuple):
+    """How a job's answers are chosen: `verifier` when its method is no longer installed."""
+
+    name: str = "verifier"
+    variety: Variety | None = None
+    ballot: Ballot | None = None
+
+
+def rule_of(spec: JobSpec) -> Rule:
+    """How a stored job's answers are chosen."""
     plan = plan_of(spec)
-    return plan.rule if plan else "verifier"
+    return Rule(plan.rule, plan.variety, plan.ballot) if plan else Rule()
 
 
 def plan_of(spec: JobSpec) -> MethodConfig | None:

@@ -131,15 +131,15 @@ def plan_of(search: Any) -> "MethodConfig":
 def controls(plans: Sequence["MethodConfig"]) -> list[int]:
     """n of each best_of_n that is missing: one within 5 % of every other method's evaluations, as far as n is whole.
 
-    A best_of_n that stops at the first pass is no control: what it spends is not known before.
+    A best_of_n that may stop early is no control: what it spends is not known before.
     """
     from search.methods.best_of_n import BestOfN
     from service.compare import equal
 
-    there = [plan.n for plan in plans if isinstance(plan, BestOfN) and plan.rule != "first_pass"]
+    there = [plan.n for plan in plans if isinstance(plan, BestOfN) and not plan.stops]
     added: list[int] = []
     for plan in plans:
-        if isinstance(plan, BestOfN) and plan.rule != "first_pass":
+        if isinstance(plan, BestOfN) and not plan.stops:
             continue
         n = max(1, round(plan.trajectories))
         if n not in there + added and not any(equal(plan.trajectories, other) for other in there + added):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from search.metering import Budget
 from service.advice_compare import Method, advise_compare
-from service.catalog import rule_of
+from service.catalog import plan_of, rule_of
 from service.comparable import Different, comparable
 from service.curve_points import estimate
 from service.curves.paired import Difference, paired_proportions, paired_t
@@ -102,7 +102,8 @@ def control_of(run: Ran, ran: Sequence[Ran]) -> Ran:
 
 def is_plain(spec: JobSpec) -> bool:
     """Whether a job draws n answers for each item and does nothing else."""
-    return spec.search.method == "best_of_n" and rule_of(spec) != "first_pass"
+    plan = plan_of(spec)
+    return spec.search.method == "best_of_n" and plan is not None and plan.stops is None
 
 
 def _only(plain: Sequence[Ran], run: Ran) -> Ran | None:

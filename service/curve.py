@@ -7,10 +7,13 @@ import numpy as np
 import sqlalchemy as sa
 
 from search.metering import Budget
+from search.ports import Floats
+from search.voting import Ballot
 from service.advice import Audit, Evidence, advise
 from service.beyond import beyond
-from service.catalog import plan_of
+from service.catalog import Rule, plan_of, rule_of
 from service.curve_points import Rows, budgets, pool_points, prefix_points, rows_of
+from service.curve_settled import settled_points
 from service.pools import Pools, populations
 from service.spec import JobSpec
 from service.store import audits, jobs, results
@@ -44,11 +47,13 @@ class Stakes(NamedTuple):
 class Read(NamedTuple):
     """What the store knows of a job's verdicts. counts: running counts of `chosen`, by item.
 
-    piece: samples of one search, which depend on each other; None where each is drawn for itself.
+    piece: samples of one search, which depend on each other; None where each is drawn for itself. stops: why drawing
+    may have ended early.
     """
 
     job: Row
-    rule: str
+    rule: Rule
+    stops: str | None
     piece: int | None
     verifiers: Sequence[Row]
     chosen: Row
@@ -62,7 +67,7 @@ class Read(NamedTuple):
     @property
     def estimator(self) -> Literal["pool", "prefix", "population"]:
         """How other budgets are read off this one."""
-        if self.rule == "first_pass":
+        if self.stops is not None:
             return "prefix"
         return "pool" if self.piece is None else "population"
 
@@ -89,7 +94,9 @@ def curve_of(
         pools = populations(pools, size)
     grid = budgets(int(pools.drawn.max(initial=0)))
     rows = rows_of(pools, grid)
-    if read.estimator == "prefix":
+    if read.stops == "converged":
+        points = settled_points(pools, each["evaluations"], level)
+    elif read.estimator == "prefix":
         accepted = np.logical_and.reduce([found[v.id].passed[read.items] == 1 for v in read.verifiers])
         points = prefix_points(accepted, pools.true, drawn, each["evaluations"], level, read.graded)
     else:
@@ -120,8 +127,9 @@ def _read(connection: sa.Connection, name: str, judge: str | None) -> Read:
     if chosen is None:
         raise Judgeless(f"unknown judge {str(judge)[:100]!r}; valid: {', '.join(j.label for j in judges)}")
     plan = plan_of(JobSpec.model_validate_json(job.spec))
-    rule, piece = (plan.rule, plan.piece) if plan else ("verifier", None)
-    return Read(job, rule, piece, verifiers, chosen, results.counts(connection, chosen.id))
+    stops, piece = (plan.stops, plan.piece) if plan else (None, None)
+    counts = results.counts(connection, chosen.id)
+    return Read(job, rule_of(JobSpec.model_validate_json(job.spec)), stops, piece, verifiers, chosen, counts)
 
 
 def costs(job: Row) -> dict[str, float]:
@@ -148,11 +156,22 @@ def _pools(read: Read, found: dict[int, Pool], drawn: np.ndarray[Any, np.dtype[n
         unscored=np.array([row.unscored for row in read.counts], np.int64),
         true=true,
         values=first.values[items],
-        selects=read.rule in ("verifier", "diverse") and len(read.verifiers) == 1,
+        selects=read.rule.name in ("verifier", "diverse") and len(read.verifiers) == 1,
         forms=None if first.forms is None else first.forms[items],
         accepted=(passed == 1).sum(1) if decides else None,
         both=((passed == 1) & true).sum(1) if decides else None,
+        votes=_votes(read.rule.ballot, found[read.verifiers[-1].id], items),
     )
+
+
+def _votes(ballot: Ballot | None, by: Pool, items: Sequence[int]) -> Floats | None:
+    """What each answer's vote weighs by the last verifier's verdicts; None where each is one vote, or there is none."""
+    if ballot is None or ballot.kind == "count":
+        return None
+    if ballot.kind == "value":
+        return by.values[items]
+    passed = by.passed[items]
+    return np.where(passed == 1, ballot.passed, np.where(passed == 0, ballot.failed, np.nan))
 
 
 def _evidence(
@@ -183,7 +202,7 @@ def _evidence(
         accepted=pools.accepted,
         both=pools.both,
         selected=rows.selected,
-        majority=rows.majority,
+        majority=None if read.stops else rows.majority,
         each=each,
         audit=Audit(tp, fp, tn, fn) if tp + fp + fn + tn else None,
         unscored=unscored,

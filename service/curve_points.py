@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -23,6 +24,7 @@ class Rows:
     selected: Floats | None
     majority: Floats | None
     value: Floats | None
+    voted: Floats | None = None
 
 
 def budgets(n: int) -> list[int]:
@@ -48,11 +50,12 @@ def rows_of(pools: Pools, grid: list[int]) -> Rows:
     def best(mine: Ints, n: int, ks: list[int]) -> Floats:
         return np.asarray(selected_at_k(pools.values[mine, :n], right[mine, :n], ks))
 
-    def vote(mine: Ints, n: int, ks: list[int]) -> Floats:
+    def vote(mine: Ints, n: int, ks: list[int], weights: Floats | None = None) -> Floats:
         assert pools.forms is not None
         orders, of_k = orders_for(len(drawn), n), np.array(ks)
-        both = zip(pools.forms[mine, :n], right[mine, :n], strict=True)
-        return np.stack([majority_curve(forms, of, of_k, orders) for forms, of in both])
+        each = [None] * len(mine) if weights is None else weights[mine, :n]
+        rows = zip(pools.forms[mine, :n], right[mine, :n], each, strict=True)
+        return np.stack([majority_curve(forms, of, of_k, orders, weights=by) for forms, of, by in rows])
 
     scored = np.sort(pools.values, axis=1)  # nan last
 
@@ -64,6 +67,9 @@ def rows_of(pools: Pools, grid: list[int]) -> Rows:
         _by_size(drawn, grid, best) if pools.selects else None,
         _by_size(drawn, grid, vote) if pools.forms is not None else None,
         _by_size(drawn - pools.unscored, grid, most),
+        None
+        if pools.forms is None or pools.votes is None
+        else _by_size(drawn, grid, partial(vote, weights=pools.votes)),
     )
 
 
@@ -99,6 +105,7 @@ def pool_points(pools: Pools, rows: Rows, grid: list[int], each: float, level: f
                 exact=exact(pools.drawn[full], pools.passes[full], k, level),
                 band=bands[place],
                 majority=_mean(rows.majority, place, level),
+                voted=_mean(rows.voted, place, level),
                 value=_spread(rows.value, place, level),
                 ignored=_ignored(pools, k, level),
                 right=ends[0],

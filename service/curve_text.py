@@ -34,6 +34,7 @@ COLUMNS: dict[str, Callable[[Point], str | None]] = {
     "selected, %": lambda p: p.selected and percent(p.selected),
     "gap, points": _gap,
     "majority, %": lambda p: p.majority and percent(p.majority),
+    "voted, %": lambda p: p.voted and percent(p.voted),
     "right, %": lambda p: _share(p.right),
     "wrong, %": lambda p: _share(p.wrong),
     "abstain, %": lambda p: _share(p.abstain),
@@ -84,6 +85,7 @@ def curve_plot(curve: CurveView) -> Plot | None:
         ("C", f"coverage: some answer passes by {curve.judge}", "cyan", lambda p: p.coverage),
         ("S", f"selected by {curve.verifier}", "yellow", lambda p: p.selected),
         ("M", "majority of canonical answers", "magenta", lambda p: p.majority),
+        ("V", "weighted vote for canonical answers", "green", lambda p: p.voted),
     ):
         means = {point.k: found.mean for point in curve.points if (found := of(point))}
         if means:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, cast
 
+from search.configs import MethodConfig
 from search.engine import Engine, Shared
 from search.metering import Budget, BudgetSpent, Metered, Spent
 from search.population import Population
@@ -105,7 +106,7 @@ async def search(
     if outcome.population is None:
         return Finding(span, outcome, Verdicts(), error)
     population = (await judged(outcome.population, tools)).found()
-    reason = stop_reason(outcome, population, span, bench.prepared.plan.rule)
+    reason = stop_reason(outcome, population, span, bench.prepared.plan)
     found = replace(outcome, population=population, stop_reason=reason)
     grades = Verdicts()
     if bench.graders:
@@ -122,10 +123,12 @@ async def judged(population: Population, tools: Metered) -> Population:
     return population
 
 
-def stop_reason(outcome: Outcome, found: Population, span: Span, rule: str) -> str | None:
+def stop_reason(outcome: Outcome, found: Population, span: Span, plan: MethodConfig) -> str | None:
     """Why the search drew what it drew; None when it drew all that was asked for."""
-    if rule == "first_pass":
-        return "target_reached" if found.verdicts.passed.any() else outcome.stop_reason
+    if plan.rule == "first_pass":
+        return plan.stops if found.verdicts.passed.any() else outcome.stop_reason
+    if plan.stops and len(found) < span.count:
+        return outcome.stop_reason or plan.stops
     # A method that came to its end with fewer answers was let start fewer.
     return outcome.stop_reason or ("budget" if len(found) < span.count else None)
 

@@ -114,4 +114,4 @@ def stop_reason(reasons: dict[str | None, int]) -> str | None:
         if reasons.get(reason):
             return reason
     total: Any = sum(reasons.values())
-    return "target_reached" if reasons.get("target_reached") == total else None
+    return next((reason for reason in ("target_reached", "converged") if reasons.get(reason) == total), None)

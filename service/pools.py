@@ -18,7 +18,8 @@ class Pools:
     first verifier, nan where unscored. selects: whether the highest of them is what the job returns. forms: [M, N]
     names of canonical forms by which the job would vote, 0 for none. accepted, both: [M] passes of the verifier, and
     those that the judge passes too; None where one of them gives no passes or both are one. picked: [M, N] whether the
-    answer is right that is returned of each, where that is not `true`.
+    answer is right that is returned of each, where that is not `true`. votes: [M, N] weight of each vote for its form,
+    nan for none, where the job's answer is that of a weighted vote.
     """
 
     drawn: Ints
@@ -30,6 +31,7 @@ class Pools:
     accepted: Ints | None = None
     both: Ints | None = None
     picked: Bools | None = None
+    votes: Floats | None = None
 
     @property
     def passes(self) -> Ints:

@@ -9,14 +9,15 @@ from search.configs import MethodConfig
 from search.diversity import Variety
 from search.plugins import plugin
 from search.population import Population
-from search.ports import Task
+from search.ports import Task, Verdicts
 from search.tools import Tools
+from search.voting import Ballot, Stop, two_highest
 
-Select = Literal["verifier", "majority", "first_pass", "diverse"]
+Select = Literal["verifier", "majority", "weighted", "bayes", "first_pass", "diverse"]
 BLOCK = 64
 """Answers judged in one call, at most: a budget of seconds can be passed by one call."""
 ROUND = 256
-"""Answers drawn in one round of first_pass, at most: what is drawn behind the first pass is wasted."""
+"""Answers drawn in one round of a search that may stop, at most: what is drawn behind its end is wasted."""
 MOST_DIVERSE = 4096
 """Answers of an item among which `diverse` selects, at most: it does so while a request waits."""
 BALANCED = 0.5
@@ -30,6 +31,8 @@ class BestOfN(MethodConfig):
     select: Select = Field(
         "verifier",
         description="verifier: highest score; majority: most frequent canonical answer; "
+        "weighted: canonical answer with the largest sum of the last verifier's values; "
+        "bayes: the likeliest by the last verifier's passes and its rates; "
         "first_pass: draw in rounds of 1, 1, 2, 4, ... 256 until every verifier passes one; "
         "diverse: the highest score, then answers that score well and differ from those before.",
     )
@@ -39,6 +42,27 @@ class BestOfN(MethodConfig):
     diversity: float = Field(
         BALANCED, ge=0, le=1, description="With diverse: how much difference counts; 0 is by score alone."
     )
+
+    stop: Stop | None = Field(
+        None, description="With majority: end the vote when it is settled (lossless) or probably is (beta)."
+    )
+    tpr: float | None = Field(
+        None, gt=0, lt=1, description="With bayes: chance that a right answer passes; from the verifier's card without."
+    )
+    fpr: float | None = Field(None, gt=0, lt=1, description="With bayes: chance that a wrong answer passes.")
+
+    @model_validator(mode="after")
+    def _votes(self) -> Self:
+        """Fields of votes, each with its own rule."""
+        if self.stop is not None and self.select != "majority":
+            raise ValueError(f"`stop` goes with select 'majority', not {self.select!r}")
+        if (self.tpr, self.fpr) == (None, None):
+            return self
+        if self.select != "bayes":
+            raise ValueError(f"`tpr` and `fpr` go with select 'bayes', not {self.select!r}")
+        if self.tpr is None or self.fpr is None or self.tpr <= self.fpr:
+            raise ValueError(f"give both rates, `tpr` above `fpr`; not {self.tpr} and {self.fpr}")
+        return self
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -59,8 +83,8 @@ class BestOfN(MethodConfig):
 
     @property
     def piece(self) -> int | None:
-        """Samples may be drawn in any order and place; but stopping at the first pass needs the ones before."""
-        return self.n if self.select == "first_pass" else None
+        """Samples may be drawn in any order and place; but to stop early one needs the ones before."""
+        return self.n if self.stops else None
 
     @property
     def rule(self) -> str:
@@ -72,17 +96,34 @@ class BestOfN(MethodConfig):
         """As configured."""
         return None if self.features is None else Variety(self.features, self.diversity)
 
-    def round(self, drawn: int, count: int) -> int:
-        """How many to draw next, of `count` in all."""
-        return min(max(1, drawn), ROUND, count - drawn) if self.select == "first_pass" else count - drawn
+    @property
+    def stops(self) -> str | None:
+        """As configured."""
+        return "target_reached" if self.select == "first_pass" else "converged" if self.stop else None
+
+    @property
+    def ballot(self) -> Ballot | None:
+        """As configured; `bayes` has none before its rates are known."""
+        if self.select == "bayes":
+            return Ballot.of_rates(self.tpr, self.fpr) if self.tpr and self.fpr else None
+        return {"majority": Ballot("count"), "weighted": Ballot("value")}.get(self.select)
+
+    def more(self, found: Verdicts, count: int) -> int:
+        """How many answers to draw next, of `count` in all; 0 when these are enough."""
+        left = count - len(found)
+        if self.select == "first_pass":
+            return 0 if found.passed.any() else min(max(1, len(found)), ROUND, left)
+        if self.stop is not None and left:
+            return min(self.stop.wanting(two_highest(next(iter(found.scores.values()), ())), left), ROUND, left)
+        return left
 
 
 @plugin(version="1")
 async def best_of_n(
     task: Task, tools: Tools, config: BestOfN, resume: Population | None = None
 ) -> AsyncGenerator[Population]:
-    """Draw `task.count` answers, or until one passes; every answer is judged once."""
-    pool = resume or Population.of(await tools.start(0, config.round(0, task.count)))
+    """Draw `task.count` answers, or until one passes or the vote is settled; every answer is judged once."""
+    pool = resume or Population.of(await tools.start(0, config.more(Verdicts(), task.count)))
     while True:
         while not pool.rows.done.all():
             yield pool
@@ -92,7 +133,6 @@ async def best_of_n(
             block = pool.unjudged[:BLOCK]
             pool = pool.judged(block, await tools.judge(pool.rows[block]))
         yield pool
-        found = config.select == "first_pass" and pool.verdicts.passed.any()
-        if found or len(pool) >= task.count:
+        if not (more := config.more(pool.verdicts, task.count)):
             return
-        pool = pool.joined(await tools.start(len(pool), config.round(len(pool), task.count)))
+        pool = pool.joined(await tools.start(len(pool), more))

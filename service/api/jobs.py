@@ -16,6 +16,7 @@ from service.api.guard import StrictRoute
 from service.api.present import candidate_views, item_views, job_view, population_views
 from service.curve import Stakes, curve_of
 from service.drawing import drawn
+from service.rated import rated
 from service.spec import JobSpec
 from service.store import Store, jobs, results
 from service.store.schema import TERMINAL
@@ -52,7 +53,7 @@ async def create(
 
 def accepted(database: Store, spec: JobSpec, key: str | None) -> sa.Row[Any]:
     """Draw its items if it asks for that, check everything that the spec names, then write the job."""
-    return database.write(jobs.create, catalog.prepare(drawn(spec)), key)
+    return database.write(jobs.create, catalog.prepare(drawn(spec)), key, final=rated)
 
 
 def wait_seconds(prefer: str | None) -> float:

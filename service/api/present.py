@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from service.catalog import plan_of
+from service.catalog import rule_of
 from service.spec import JobSpec
 from service.store import jobs, results
 from service.views import (
@@ -62,8 +62,7 @@ def job_view(row: sa.Row[Any], spec: bool = True) -> JobView:
 def item_views(connection: sa.Connection, job: sa.Row[Any], after: int, limit: int) -> list[ItemView]:
     """Items behind number `after`, each with its best answers."""
     spec = JobSpec.model_validate_json(job.spec)
-    plan = plan_of(spec)
-    rule = (plan.rule, plan.variety) if plan else ("verifier", None)
+    rule = rule_of(spec)
     judged = results.judges_of(connection, job.id)
     return [
         ItemView(
@@ -77,7 +76,7 @@ def item_views(connection: sa.Connection, job: sa.Row[Any], after: int, limit: i
             evaluations=row.evaluations,
             **{name: getattr(row, name) for name in TOKENS},
             sample=sample_view(*results.weighted(connection, job.id, row.number)) if spec.mode == "sample" else None,
-            best=[CandidateView(**c) for c in results.best(connection, spec, judged, job.id, row.number, *rule)],
+            best=[CandidateView(**c) for c in results.best(connection, spec, judged, job.id, row.number, rule)],
         )
         for row in results.items_page(connection, job.id, after, limit)
     ]

@@ -5,7 +5,9 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from service.catalog import Rule
 from service.store.schema import items, scores
+from service.store.votes import votes
 
 Chosen = sa.Select[Any, Any]
 """Rows (item, sample), one for each item that has an answer."""
@@ -25,14 +27,16 @@ class Outcome(NamedTuple):
     reason: str | None
 
 
-def outcomes(connection: sa.Connection, job: int, verifiers: Sequence[int], rule: str, judge: int) -> list[Outcome]:
+def outcomes(connection: sa.Connection, job: int, verifiers: Sequence[int], rule: Rule, judge: int) -> list[Outcome]:
     """Every item of a job in order, with the verdict of `judge` on the answer that `rule` selects.
 
-    verifiers: ids of the job's verifiers in the spec's order. rule: verifier, majority, first_pass,
-    or diverse, whose first answer is that of verifier.
+    verifiers: ids of the job's verifiers in the spec's order. The first answer of diverse is that of verifier.
     """
-    rules = {"first_pass": _first_pass, "majority": _majority}
-    chosen = rules.get(rule, _best)(verifiers).subquery()
+    if rule.ballot is not None:
+        counted = votes(verifiers, rule.ballot).subquery()
+        chosen = _first(counted, counted.c.weight.desc()).subquery()
+    else:
+        chosen = (_first_pass if rule.name == "first_pass" else _best)(verifiers).subquery()
     mine = sa.and_(scores.c.judge == judge, scores.c.item == chosen.c.item, scores.c.sample == chosen.c.sample)
     verdict = (scores.c.value, scores.c.passed, scores.c.reason)
     # Not one query with the items: SQLite would run the subquery again for each of them.
@@ -49,14 +53,6 @@ def _first_pass(verifiers: Sequence[int]) -> Chosen:
     passed = passed.where(scores.c.judge.in_(verifiers), scores.c.passed.is_(True))
     all_of = passed.group_by(scores.c.item, scores.c.sample).having(sa.func.count() == len(verifiers)).subquery()
     return sa.select(all_of.c.item, sa.func.min(all_of.c.sample).label("sample")).group_by(all_of.c.item)
-
-
-def _majority(verifiers: Sequence[int]) -> Chosen:
-    """The first sample of the most frequent canonical form by the first verifier; of a tie, the form seen first."""
-    votes = sa.select(scores.c.item, sa.func.min(scores.c.sample).label("sample"), sa.func.count().label("n"))
-    votes = votes.where(scores.c.judge == verifiers[0], scores.c.canonical.is_not(None))
-    counted = votes.group_by(scores.c.item, scores.c.canonical).subquery()
-    return _first(counted, counted.c.n.desc())
 
 
 def _best(verifiers: Sequence[int]) -> Chosen:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,6 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from service.catalog import Prepared
 from service.planner import shards as planned
 from service.planner import stop_reason
+from service.spec import JobSpec
 from service.store.access import OWNER, mine
 from service.store.schema import TERMINAL, events, items, jobs, judges, shards
 
@@ -98,12 +99,18 @@ def hold(connection: sa.Connection, job: int) -> None:
 
 
 def create(
-    connection: sa.Connection, prepared: Prepared, idempotency_key: str | None = None, batch: int | None = None
+    connection: sa.Connection,
+    prepared: Prepared,
+    idempotency_key: str | None = None,
+    batch: int | None = None,
+    final: Callable[[sa.Connection, Prepared], JobSpec] = lambda _, prepared: prepared.spec,
 ) -> sa.Row[Any]:
-    """Write a job, its items and its shards; or find the job that the same key made. Raises Conflict."""
+    """Write a job, its items and its shards; or find the job that the same key made. Raises Conflict.
+
+    final: what the store adds to the spec of a new job; the key is known by the spec as it was asked.
+    """
     spec = prepared.spec
-    body = spec.model_dump_json()
-    digest = hashlib.sha256(body.encode()).hexdigest()
+    digest = hashlib.sha256(spec.model_dump_json().encode()).hexdigest()
     if (found := made(connection, idempotency_key, digest)) is not None:
         return found
     plan = planned(prepared)
@@ -113,7 +120,7 @@ def create(
         {
             "name": new_name(),
             "state": "queued",
-            "spec": body,
+            "spec": final(connection, prepared).model_dump_json(),
             "budget": spec.budget.model_dump_json(),
             "model": spec.model.name,
             "lane": spec.priority,
@@ -159,7 +166,7 @@ def create(
                 "label": judge.label,
                 "name": judge.choice.plugin.name,
                 "version": judge.version,
-                "config": json.dumps({**judge.choice.config.model_dump(mode="json"), "threshold": judge.threshold}),
+                "config": judge.stored,
             }
             for i, judge in enumerate(prepared.judges)
         ],

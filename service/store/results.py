@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 
 from search.diversity import Variety, diverse
 from search.ports import Floats, Ints
+from service.catalog import Rule
 from service.spec import JobSpec
 from service.store.features import Places, along, places
 from service.store.schema import candidates, events, items, judges, populations, scores, tallies
+from service.store.votes import voters
 
 Row = sa.Row[Any]
 
@@ -97,20 +99,21 @@ def best(
     judged: Sequence[Row],
     job: int,
     item: int,
-    select: str,
-    variety: Variety | None = None,
+    rule: Rule,
 ) -> list[dict[str, Any]]:
     """The answers that the job's rule selects for an item, best first, at most `top_k`.
 
-    verifier: by value, or by mean rank when there are several. majority: the first answers of the most frequent
-    canonical form. first_pass: the first that every verifier passed; none when none did. diverse: by value and by
-    difference from those before, as `variety` says.
+    verifier: by value, or by mean rank when there are several. A vote: the first answers of the canonical form with
+    most votes. first_pass: the first that every verifier passed; none when none did. diverse: by value and by
+    difference from those before, as its variety says.
     """
     verifiers = [judge.id for judge in judged if judge.role == "verifier"]
-    if variety is None:
-        samples = _selected(connection, verifiers, item, select, spec.top_k)
+    if rule.ballot is not None:
+        samples = voters(connection, verifiers, rule.ballot, item, spec.top_k)
+    elif rule.variety is not None:
+        samples = _diverse(connection, verifiers, places(connection, job, item), item, rule.variety, spec.top_k)
     else:
-        samples = _diverse(connection, verifiers, places(connection, job, item), item, variety, spec.top_k)
+        samples = _selected(connection, verifiers, item, rule.name, spec.top_k)
     wanted = sa.and_(scores.c.item == item, scores.c.sample.in_(samples))
     mine = sa.and_(candidates.c.job == job, candidates.c.item == item, candidates.c.sample.in_(samples))
     found = with_scores(connection, judged, connection.execute(sa.select(candidates).where(mine)).all(), wanted)
@@ -123,13 +126,6 @@ def _selected(connection: sa.Connection, judge_ids: list[int], item: int, select
         passed = sa.and_(scores.c.judge.in_(judge_ids), scores.c.item == item, scores.c.passed.is_(True))
         query = sa.select(scores.c.sample).where(passed).group_by(scores.c.sample)
         query = query.having(sa.func.count() == len(judge_ids)).order_by(scores.c.sample)
-    elif select == "majority":
-        votes = sa.select(scores.c.canonical, sa.func.count().label("n"), sa.func.min(scores.c.sample).label("first"))
-        votes = votes.where(mine, scores.c.canonical.is_not(None)).group_by(scores.c.canonical)
-        winner = connection.execute(votes.order_by(sa.desc("n"), "first").limit(1)).first()
-        if winner is None:
-            return []
-        query = sa.select(scores.c.sample).where(mine, scores.c.canonical == winner.canonical).order_by(scores.c.sample)
     elif len(judge_ids) == 1:
         scored = sa.and_(mine, scores.c.value.is_not(None))
         query = sa.select(scores.c.sample).where(scored).order_by(scores.c.value.desc(), scores.c.sample)

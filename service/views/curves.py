@@ -29,6 +29,9 @@ class Point(View):
     majority: Estimate | None = Field(
         default=None, description="Share of items whose most frequent canonical answer of k passes."
     )
+    voted: Estimate | None = Field(
+        default=None, description="Share of items whose answer by the job's weighted vote of k passes."
+    )
     value: Spread | None = Field(default=None, description="Mean of the highest value of k by the first verifier.")
     ignored: Estimate | None = Field(
         default=None, description="Coverage when unscored answers are left out; null when there are none."
@@ -61,7 +64,7 @@ class CurveView(View):
     )
     level: float
     estimator: Literal["pool", "prefix", "population"] = Field(
-        description="pool: unbiased over all subsets of k. prefix: the first k draws, where pools stop at a pass. "
+        description="pool: unbiased over all subsets of k. prefix: the first k draws, where drawing stops early. "
         "population: over all subsets of whole populations, whose answers depend on each other."
     )
     samples: int

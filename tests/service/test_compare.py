@@ -10,6 +10,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from fractions import Fraction
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,8 @@ from typer.testing import CliRunner
 
 from search.configs import MethodConfig
 from search.methods.best_of_n import BestOfN
+from search.voting import Ballot
+from service.catalog import Rule
 from service.cli import app
 from service.cli_compare import controls, show
 from service.client import Client
@@ -31,7 +35,7 @@ from service.curves.paired import paired_proportions, paired_t
 from service.spec import JobSpec
 from service.store import Store, answers, jobs, results
 from service.store.bulk import insert_rows
-from service.store.schema import judges, scores
+from service.store.schema import candidates, judges, scores
 from service.views import Compared, Comparison
 
 GRADER = {"name": "toy/quadratic", "label": "near", "center": 1.5, "threshold": -0.1}
@@ -233,9 +237,37 @@ def test_abstentions_failures_and_missing_verdicts(client: Client) -> None:
     assert first.difference.value is None
 
 
-@pytest.mark.parametrize("rule", ["verifier", "majority", "first_pass"])
+def voted(connection: sa.Connection, ids: list[int], item: int, ballot: Ballot) -> int | None:
+    """The vote, counted by hand: forms of the first verifier, weights of the last."""
+    mine = sa.select(scores).where(scores.c.item == item)
+    forms = {s.sample: s.canonical for s in connection.execute(mine.where(scores.c.judge == ids[0]))}
+    by = {s.sample: s for s in connection.execute(mine.where(scores.c.judge == ids[-1]))}
+    votes, first = dict[str, Fraction](), dict[str, int]()
+    for sample in sorted(forms):
+        form, said = forms[sample], by.get(sample)
+        weight: Any = 1
+        if ballot.kind != "count":
+            if said is None or said.value is None:
+                continue
+            weight = said.value if ballot.kind == "value" else ballot.passed if said.passed else ballot.failed
+        if form is not None:
+            votes[form] = votes.get(form, Fraction(0)) + Fraction(weight)
+            first.setdefault(form, sample)
+    return first[max(votes, key=lambda form: (votes[form], -first[form]))] if votes else None
+
+
+RULES = [
+    Rule(),
+    Rule("first_pass"),
+    Rule("majority", ballot=Ballot("count")),
+    Rule("weighted", ballot=Ballot("value")),
+    Rule("bayes", ballot=Ballot.of_rates(0.9, 0.3)),
+]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=[rule.name for rule in RULES])
 @pytest.mark.parametrize("verifiers", [1, 3])
-def test_the_answer_is_the_one_that_results_show(store: Store, rule: str, verifiers: int) -> None:
+def test_the_answer_is_the_one_that_results_show(store: Store, rule: Rule, verifiers: int) -> None:
     """One query for all items picks what `results.best` puts first, with ties, gaps and unscored answers."""
     items, samples = 25, 12
     refs = [{"name": "toy/linear", "label": f"v{i}"} for i in range(verifiers)]
@@ -252,12 +284,17 @@ def test_the_answer_is_the_one_that_results_show(store: Store, rule: str, verifi
                     passed = None if value is None else value > 0.4
                     row = (judge.id, item, sample, value, passed, None, canonical, 1.0)
                     insert_rows(connection, scores, [row])
+        places = product(range(items), range(samples))
+        given = [(made.id, item, sample, "k", "1", None, 1, None, None) for item, sample in places]
+        insert_rows(connection, candidates, given)
         ids = [judge.id for judge in judged if judge.role == "verifier"]
         found = answers.outcomes(connection, made.id, ids, rule, judged[-1].id)
         assert [one.number for one in found] == list(range(items))
         for one in found:
-            best = results._selected(connection, ids, one.number, rule, 1)
-            assert one.sample == (best[0] if best else None)
+            best = results.best(connection, spec.spec, judged, made.id, one.number, rule)
+            assert one.sample == (best[0]["sample"] if best else None)
+            if rule.ballot is not None:
+                assert one.sample == voted(connection, ids, one.number, rule.ballot)
             query = sa.select(scores.c.value, scores.c.passed)
             mine = query.where(scores.c.judge == judged[-1].id, scores.c.item == one.number)
             row = connection.execute(mine.where(scores.c.sample == one.sample)).first()
@@ -273,7 +310,7 @@ def test_large(store: Store) -> None:
         values = [(judge, i, s, math.sin(i + 7.0 * s), True, None, None, 1.0) for i in range(10_000) for s in range(20)]
         insert_rows(connection, scores, values)
         start = time.perf_counter()
-        found = answers.outcomes(connection, made.id, [judge], "verifier", judge)
+        found = answers.outcomes(connection, made.id, [judge], Rule(), judge)
         seconds = time.perf_counter() - start
     assert seconds < 5  # 0.4 on one idle core; a plan that is quadratic in the items takes 100
     best = np.sin(np.arange(10_000)[:, None] + 7.0 * np.arange(20)).max(1)
@@ -458,7 +495,9 @@ def test_command_refuses(spec: Path, tmp_path: Path) -> None:
     refuses([tmp_path / "none.json"], "No such file")
     refuses([spec, "--search", "{"], "--search '{'", "not JSON")
     refuses([spec, "--search", '{"method": "best_of_x"}'], "unknown method 'best_of_x'", "best_of_n")
-    refuses([spec, "--search", '{"m": 3}'], "search.m: unknown field; valid: diversity, features, n, select")
+    refuses(
+        [spec, "--search", '{"m": 3}'], "search.m: unknown field; valid: diversity, features, fpr, n, select, stop, tpr"
+    )
     refuses([spec, "--search", '{"n": 0}'], "search.n")
     refuses([spec, plain, "--search", '{"n": 3}'], "one file")
     refuses([spec, "--judge", "far"], "no judge 'far' in job 1; valid there: toy/linear, near")

@@ -15,6 +15,7 @@ from service.api.errors import Problem
 from service.api.guard import loads
 from service.catalog import Invalid, Prepared, faults
 from service.drawing import drawn
+from service.rated import unrated
 from service.spec import JobSpec
 from service.views.doors import BatchFault
 
@@ -181,6 +182,8 @@ def group(number: int, requests: Sequence[Request], batch: str) -> Group:
 def prepared(requests: Sequence[Request], batch: str) -> Prepared:
     """The job of requests that differ only in what they ask. Raises Invalid."""
     found = _prepared(requests, batch)
+    if unrated(found):
+        raise Invalid([{"loc": ["search", "tpr"], "msg": "a line of a batch gives the rates by which it votes"}])
     planner.shards(found)  # refuses a job of too many pieces
     return found
 

@@ -16,6 +16,7 @@ from service.api.doors.requests import Asked, Chat, Completion
 from service.api.errors import Problem, problem
 from service.api.guard import StrictRoute
 from service.api.present import item_views, job_view
+from service.rated import rated
 from service.store import Store, jobs
 from service.views.doors import ChatCompletion, TextCompletion
 
@@ -67,7 +68,7 @@ async def answered(asked: Asked, request: Request, key: str | None) -> Any:
 
 def _begun(store: Store, asked: Asked, key: str | None) -> sa.Row[Any]:
     seed = secrets.randbits(63) if key is None else seed_of(key)
-    return store.write(jobs.create, asked.job(seed), key)
+    return store.write(jobs.create, asked.job(seed), key, final=rated)
 
 
 def _left(store: Store, row: sa.Row[Any], key: str | None) -> None:

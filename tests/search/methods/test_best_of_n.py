@@ -14,7 +14,7 @@ from search.engine import Engine, Shared
 from search.metering import Budget, Metered, Spent
 from search.methods.best_of_n import BestOfN, best_of_n
 from search.population import Population
-from search.ports import Answer, Generator, Item, Score, Task
+from search.ports import Answer, Generator, Item, Score, Task, Verdicts
 from search.run import Outcome, run
 from search.scoring import Judge
 
@@ -98,20 +98,25 @@ def test_everything_is_drawn_once_and_judged_once() -> None:
     assert (outcome.spent.evaluations, outcome.spent.verifier_calls, calls) == (48, 16, [16])
 
 
+def failed(n: int) -> Verdicts:
+    """Answers of which none passes."""
+    return Verdicts([0.0] * n, {"v": [Score(0.0, False)] * n})
+
+
 @pytest.mark.parametrize("n", [1, 2, 5, 16, 19])
 def test_rounds_double(n: int) -> None:
     config, rounds = BestOfN(n=n, select="first_pass"), list[int]()
     while (drawn := sum(rounds)) < n:
-        rounds.append(config.round(drawn, n))
+        rounds.append(config.more(failed(drawn), n))
     assert sum(rounds) == n
     assert rounds[:-1] == [1, 1, 2, 4, 8][: len(rounds) - 1]
-    assert BestOfN(n=n).round(0, n) == n
+    assert BestOfN(n=n).more(failed(0), n) == n
 
 
 def test_rounds_are_bounded() -> None:
     config, rounds = BestOfN(n=1200, select="first_pass"), list[int]()
     while (drawn := sum(rounds)) < 1200:
-        rounds.append(config.round(drawn, 1200))
+        rounds.append(config.more(failed(drawn), 1200))
     assert rounds == [1, 1, 2, 4, 8, 16, 32, 64, 128, 256, 256, 256, 176]
 
 
