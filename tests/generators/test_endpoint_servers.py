@@ -35,7 +35,8 @@ def weights() -> Path:
 def listening(command: list[str], port: int, log: Path) -> subprocess.Popen[bytes]:
     """A server as a child, once it answers; without it the test is skipped, and says so."""
     with log.open("wb") as out:
-        child = subprocess.Popen(command, stdout=out, stderr=out)
+        env = {**os.environ, "OMP_NUM_THREADS": "1"}  # two threads on two busy cores wait for each other
+        child = subprocess.Popen(command, stdout=out, stderr=out, env=env)
     for _ in range(450):
         try:
             httpx.get(f"http://127.0.0.1:{port}/v1/models", trust_env=False, timeout=2)
@@ -88,7 +89,10 @@ def transformers_serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tup
     port = free()
     command = [str(Path(sys.executable).with_name("transformers")), "serve", "--host", "127.0.0.1", "--device", "cpu"]
     child = listening([*command, "--port", str(port)], port, folder / "serve.log")
-    yield f"http://127.0.0.1:{port}/v1", str(folder)
+    url = f"http://127.0.0.1:{port}/v1"
+    first = {"model": str(folder), "prompt": "1\n2\n", "max_tokens": 1}  # the one that loads the weights
+    httpx.post(f"{url}/completions", json=first, trust_env=False, timeout=200).raise_for_status()
+    yield url, str(folder)
     child.kill()
     child.wait()
 

@@ -15,7 +15,7 @@ from service.embedded import Stack
 from service.settings import Settings
 
 pytestmark = pytest.mark.skipif(not find_spec("torch"), reason="the demo needs torch, which is not installed")
-PROMPTS, STEPS = 12, 10
+PROMPTS, STEPS = 33, 10  # three shards: of 16, 16 and 1 items
 
 
 def test_killed_in_the_middle_of_the_demo(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def test_a_plain_loop_finds_the_same(start: int, end: int, every: int) -> None:
             rows = rows[best] if step == steps else rows.fork(np.repeat(best, children))
     assert outcome.population is not None
     assert outcome.population.names() == keys.name(rows.keys[:1])
-    assert outcome.population.verdicts.answers == generator.finish(rows)[:1]
+    assert list(outcome.population.verdicts.answers) == list(generator.finish(rows)[:1])
     assert outcome.spent.evaluations == evaluations <= Beam(**config).trajectories * steps  # type: ignore[arg-type]
     assert outcome.spent.verifier_calls <= Beam(**config).verdicts(steps) * Beam(**config).widest  # type: ignore[arg-type]
 

@@ -8,7 +8,12 @@ import { advicePanel } from "./advice.js";
 import { panel } from "./panel.js";
 import { gapText, outcomeText, said, tableOf } from "./curve_words.js";
 
-const PRICES = { evaluations: "an evaluation", verifier_seconds: "a verifier second", seconds: "a second" };
+const PRICES = {
+  evaluations: "an evaluation",
+  tokens: "a token",
+  verifier_seconds: "a verifier second",
+  seconds: "a second",
+};
 
 /** Panels under `holder`. Returns {refresh, due(milliseconds)}: ask the service again, now or if that long has passed. */
 export function curvePanels(holder, job, signal) {
@@ -19,7 +24,7 @@ export function curvePanels(holder, job, signal) {
     interval: "set",
     stopping: false,
     beyond: true,
-    prices: { evaluations: 1, verifier_seconds: 0, seconds: 0 },
+    prices: { evaluations: 1, tokens: 0, verifier_seconds: 0, seconds: 0 },
   };
   const wrong = h("div"),
     panels = h("div", { class: "section" });
@@ -117,21 +122,23 @@ function main(curveOf, options, asked, judges, job, refresh, signal) {
   const prices = h(
     "div",
     { class: "controls", hidden: options.axis !== "cost" },
-    Object.entries(PRICES).map(([name, label]) =>
-      field(
-        `Price of ${label}`,
-        h("input", {
-          type: "number",
-          min: 0,
-          step: "any",
-          value: options.prices[name],
-          oninput: (event) => {
-            options.prices[name] = Number(event.target.value) || 0;
-            redraw();
-          },
-        }),
+    Object.entries(PRICES)
+      .filter(([name]) => name !== "tokens" || axesOf(curve).includes(name))
+      .map(([name, label]) =>
+        field(
+          `Price of ${label}`,
+          h("input", {
+            type: "number",
+            min: 0,
+            step: "any",
+            value: options.prices[name],
+            oninput: (event) => {
+              options.prices[name] = Number(event.target.value) || 0;
+              redraw();
+            },
+          }),
+        ),
       ),
-    ),
   );
   const kinds = Object.entries(INTERVALS).filter(
     ([name, kind]) => name === "set" || curve.points.some((p) => p[kind.field]),

@@ -83,6 +83,7 @@ function itemView(item, job, signal) {
       stateMark(item.state),
     ),
     given.prompt ? h("div", { class: "prompt" }, foreign(given.prompt, { name: "prompt.txt", tag: "div" })) : null,
+    given.messages?.length ? h("div", { class: "prompt", "data-testid": "messages" }, given.messages.map(message)) : null,
     h(
       "p",
       { class: "sub" },
@@ -93,6 +94,8 @@ function itemView(item, job, signal) {
       ` ${number(item.drawn)} · `,
       term("evaluations"),
       ` ${number(item.evaluations)}`,
+      item.tokens ? [" · ", term("tokens", "tokens"), ` ${number(item.tokens)}`] : null,
+      item.lost ? [" · ", term("lost", "lost"), ` ${number(item.lost)}`] : null,
       item.stop_reason ? ` · stopped: ${item.stop_reason.replace(/_/g, " ")}` : "",
     ),
     item.sample
@@ -128,6 +131,10 @@ function itemView(item, job, signal) {
   );
 }
 
+/** One message of a conversation. */
+const message = (said) =>
+  h("div", {}, h("span", { class: "muted" }, `${said.role}: `), foreign(said.content, { name: "message.txt", tag: "div" }));
+
 /** Something that is asked for when it is first opened. */
 function unfolding(label, holder, work, name) {
   const details = h("details", { "data-testid": name }, h("summary", {}, label), holder);
@@ -162,6 +169,9 @@ async function everything(holder, job, item, signal) {
 
 const textOf = (value) => (typeof value === "string" ? value : JSON.stringify(value));
 
+/** The text of an answer that came with its log-probabilities; any other as it is. */
+const said = (value) => (typeof value?.text === "string" ? value.text : textOf(value));
+
 /** A kept answer: a picture, or a text too long for the database, which shows itself by being no picture. */
 function kept(answer) {
   const address = path(["artifacts", answer.artifact]);
@@ -181,7 +191,7 @@ const written = (value, answer) =>
   h(
     "div",
     { class: "mono" },
-    foreign(textOf(value), { clamp: 240, name: `answer-${answer.item}-${answer.sample}.txt`, tag: "div" }),
+    foreign(said(value), { clamp: 240, name: `answer-${answer.item}-${answer.sample}.txt`, tag: "div" }),
   );
 
 function answerView(answer) {
@@ -202,6 +212,9 @@ function answerView(answer) {
       `sample ${answer.sample}`,
       answer.log_weight !== null && answer.log_weight !== undefined
         ? [" · ", term("weight", "log w"), ` ${number(answer.log_weight)}`]
+        : null,
+      answer.tokens !== null && answer.tokens !== undefined
+        ? [" · ", term("tokens", "tokens"), ` ${number(answer.tokens)}`]
         : null,
       h("br"),
       term("seed"),
