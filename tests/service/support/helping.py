@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -137,6 +138,13 @@ def offspring(pid: int) -> list[int]:
     except OSError:
         return []
     return mine + [deeper for child in mine for deeper in offspring(child)]
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
 
 
 def end(process: "subprocess.Popen[Any]") -> None:

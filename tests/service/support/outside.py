@@ -34,6 +34,7 @@ outside/above = outside:above
 outside/raising = outside:raising
 outside/poisoned = outside:poisoned
 outside/stubborn = outside:stubborn
+outside/misjudging = outside:misjudging
 """
 
 
@@ -82,6 +83,7 @@ class Numbers:
         return rows.columns["u"].tolist()
 
 
+NOW = time.time
 STRANGE: dict[str, Callable[[float], Any]] = {
     "number": lambda u: u,
     "die": lambda u: u,
@@ -90,18 +92,37 @@ STRANGE: dict[str, Callable[[float], Any]] = {
     "surrogate": lambda _: "\ud800",
     "nan": lambda _: float("nan"),
     "object": lambda _: object(),
+    "exit": lambda u: u,
+    "interrupt": lambda u: u,
+    "hungry": lambda u: u,
+    "starving": lambda u: u,
+    "ahead": lambda u: u,
+    "back": lambda u: u,
 }
 
 
 @dataclass(frozen=True)
 class Strange(Numbers):
-    """Answers by prompt; the prompt "boom" raises."""
+    """Answers by prompt. "boom" raises; some end their thread, want memory, or turn the process's clock by an hour."""
 
     def start(self, items: Sequence[Item], keys: Words) -> Rows:
         if any(item.prompt == "boom" for item in items):
             raise RuntimeError("boom \ud800\0 said the plug-in")
         kind = [list(STRANGE).index(item.prompt) for item in items]
         return Rows.fresh(keys, {"u": uniforms(keys, START, 1)[:, 0], "kind": np.array(kind)})
+
+    def advance(self, rows: Rows) -> Rows:
+        here = {list(STRANGE)[kind] for kind in rows.columns["kind"].tolist()}
+        if "exit" in here:
+            raise SystemExit("said the plug-in")
+        if "interrupt" in here:
+            raise KeyboardInterrupt
+        if "starving" in here or ("hungry" in here and len(rows) > 4):
+            raise MemoryError("out of memory")
+        for turn, hours in (("ahead", 1), ("back", -1)):
+            if turn in here:
+                time.time = lambda hours=hours: NOW() + 3600 * hours
+        return rows.moved(rows.step + 1 >= self.steps, {})
 
     def finish(self, rows: Rows) -> list[Any]:
         kinds = list(STRANGE.values())
@@ -165,6 +186,39 @@ def poisoned(config: Nothing) -> Verifier:
         if any(answer.value == "die" for answer in answers):
             os._exit(13)
         return [Score(1.0, True) for _ in answers]
+
+    return verify
+
+
+class Misjudging(Config):
+    """What is wrong."""
+
+    kind: str
+
+
+@plugin(version="1", place="process")
+def misjudging(config: Misjudging) -> Verifier:
+    """Every bad kind of verifier."""
+
+    def verify(answers: Sequence[Answer]) -> list[Score]:
+        match config.kind:
+            case "raises":
+                raise RuntimeError("cannot judge this")
+            case "short":
+                return []
+            case "huge":
+                return [Score(1.0, True, canonical="x" * 2**20) for _ in answers]
+            case "slow":
+                time.sleep(2)
+            case "hangs":
+                hanging = ["hang" if answer.value < 0.05 else "go" for answer in answers]
+                judge: Any = stubborn(Nothing())
+                return judge([Answer(value, answers[0].item) for value in hanging])
+            case "dies":
+                os._exit(13)
+            case _:
+                pass
+        return [Score(float("nan") if config.kind == "nan" else 1.0, True) for _ in answers]
 
     return verify
 

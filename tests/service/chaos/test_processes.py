@@ -1,0 +1,143 @@
+"""Workers die, freeze, and are told to end: rows 2, 3, 6, 11 and 15."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from auditing import WORK, Bed, Calm, N
+from helping import alive, done, end, ended, items, job, offspring, pids, until, whole
+
+from service.client import Client
+from service.queue import Broker
+
+Recovered = Callable[[int, float], None]
+
+
+def test_killed_again_and_again(bed: Bed, calm: Calm, recovered: Recovered) -> None:
+    view = bed.submit(WORK)
+    killed: list[int] = []
+    seen = 0
+    while len(killed) < 4:
+        until(lambda: bed.shards_done(view.id) > seen or bed.client.job(view.id).finished, 30)  # noqa: B023
+        if bed.client.job(view.id).finished:
+            break
+        seen = bed.shards_done(view.id)
+        victim = until(lambda: [pid for pid in pids(bed.stack) if pid not in killed], 10)[0]
+        os.kill(victim, signal.SIGKILL)
+        killed.append(victim)
+        recovered(2, bed.progress(view.id))
+    last = ended(bed.client, view.id, 60)
+    assert len(killed) >= 3
+    whole(bed.client, last, N)
+    assert last.usage.evaluations == 3 * N * 20  # what the dead had done is paid once
+    assert until(lambda: len(pids(bed.stack)) == 2, 10)
+    assert not set(killed) & set(pids(bed.stack))
+    bed.audit([(view.id, calm)])
+
+
+def test_killed_while_there_is_nothing_to_do(bed: Bed, recovered: Recovered) -> None:
+    for pid in pids(bed.stack):
+        os.kill(pid, signal.SIGKILL)
+    start = time.monotonic()
+    view = bed.submit(job(2, 2))
+    ended(bed.client, view.id, 30)
+    recovered(2, time.monotonic() - start)
+    bed.audit()
+
+
+def test_a_shard_that_kills_its_worker(bed: Bed, recovered: Recovered) -> None:
+    spec = job(model="outside/by_prompt", search={"n": 1200}, verifiers=["outside/deadly"])
+    view = bed.submit(spec | {"items": items("number", "die", "number")})
+    other = bed.submit(job(2, 3000))
+    queue = Broker(bed.stack.settings.redis_url or "").redis
+    before = queue.xlen("winnow:dead")
+    last = ended(bed.client, view.id, 60)
+    assert last.state == "completed"
+    assert last.counts.failed == 1
+    states = list(bed.client.items(view.id))
+    assert [item.state for item in states] == ["completed", "failed", "completed"]
+    assert states[1].error == "worker_lost: 3 workers died on this shard"
+    whole(bed.client, ended(bed.client, other.id, 60), 3000)
+    assert queue.xlen("winnow:dead") == before + 1
+    queue.close()
+    recovered(6, 0)
+    bed.audit()
+
+
+def test_terminated_hands_back(bed: Bed, begun: str, calm: Calm, recovered: Recovered) -> None:
+    workers = list(bed.stack.children.values())
+    for worker in workers:
+        worker.send_signal(signal.SIGTERM)
+    assert [worker.wait(15) for worker in workers] == [0, 0]
+    recovered(11, bed.progress(begun))
+    whole(bed.client, ended(bed.client, begun, 60), N)
+    assert bed.deaths(begun) == 0  # nobody is to blame
+    bed.audit([(begun, calm)])
+
+
+def test_frozen_and_thawed(bed: Bed, begun: str, calm: Calm, recovered: Recovered) -> None:
+    log, late = bed.stack.settings.data_dir / "worker.log", "another worker has it, nothing written"
+    said = log.read_text().count(late)
+    frozen = pids(bed.stack)[0]
+    os.kill(frozen, signal.SIGSTOP)
+    try:
+        start = time.monotonic()
+        last = ended(bed.client, begun, 60)  # the other one takes over when the lease has run out
+        recovered(3, time.monotonic() - start)
+    finally:
+        os.kill(frozen, signal.SIGCONT)
+    assert frozen in pids(bed.stack)
+    whole(bed.client, last, N)
+    done(bed.client, job(2, 2))  # time for the thawed one to try
+    until(lambda: log.read_text().count(late) > said, 20)
+    assert bed.client.job(begun) == last
+    bed.audit([(begun, calm)])
+
+
+@pytest.mark.parametrize("prompt", ["exit", "interrupt"])
+def test_the_thread_of_the_network_ends(bed: Bed, prompt: str, recovered: Recovered) -> None:
+    """What ends a thread, and a process, in the middle of a call fails that item, with a reason, and no other."""
+    view = bed.submit(job(model="outside/by_prompt", items=items("number", prompt), search={"n": 3}))
+    start = time.monotonic()
+    last = ended(bed.client, view.id, 30)
+    good, bad = bed.client.items(view.id)
+    assert (last.state, good.state, bad.state) == ("completed", "completed", "failed")
+    assert bad.error
+    recovered(15, time.monotonic() - start)
+    done(bed.client, job(2, 2))
+    bed.audit()
+
+
+def test_a_killed_parent_leaves_nobody(tmp_path: Path) -> None:
+    """The service is killed outright: no queue server, no worker, no process of a verifier stays."""
+    command = [sys.executable, "-m", "service.cli", "serve", "--port", "0", "--data-dir", str(tmp_path / "d")]
+    parent = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    try:
+        assert parent.stdout
+        url = parent.stdout.readline().split("answers at ")[1].split(",")[0]
+        with Client(url) as client:
+            spec = job(model="outside/by_prompt", verifiers=[{"name": "regex", "pattern": "x"}])
+            done(client, spec | {"items": items("huge", "huge")})
+        assert len(family := offspring(parent.pid)) >= 4
+        parent.kill()
+        until(lambda: not any(alive(pid) for pid in family), 15)
+        # A second one finds the folder free and the first one's job in it.
+        parent.wait(10)
+        parent.stdout.close()
+        parent = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        assert parent.stdout
+        url = parent.stdout.readline().split("answers at ")[1].split(",")[0]
+        with Client(url) as client:
+            assert client.http.get("/v1/jobs").json()["data"][0]["state"] == "completed"
+            done(client, job(1, 1))
+        family = offspring(parent.pid)
+        parent.terminate()
+        assert parent.wait(20) == 0
+        until(lambda: not any(alive(pid) for pid in family), 10)
+    finally:
+        end(parent)
