@@ -4,6 +4,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 export HF_HUB_OFFLINE ?= 1
 PROMPTS ?= 40
+JOBS ?= 2
 
 .PHONY: install check test demo bench screenshots clean help
 .DEFAULT_GOAL := help
@@ -24,8 +25,8 @@ check: install ## style, types and layers
 	$(BIN)/lint-imports
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-test: install ## all tests (under 10 minutes on two cores)
-	$(BIN)/python -m pytest
+test: install ## all tests (under 10 minutes on two cores); JOBS=0 runs them in one process
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
 
 demo: install ## real jobs on the digits models: table, curve, pictures; PROMPTS=10 is quicker
 	$(BIN)/winnow demo --out demo --data-dir demo/data --prompts $(PROMPTS)
