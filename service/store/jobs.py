@@ -13,8 +13,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from service.catalog import Prepared
 from service.planner import shards as planned
 from service.planner import stop_reason
-from service.spec import JobSpec
-from service.store.access import OWNER, mine
+from service.spec import JobSpec, Span
+from service.store import quotas
+from service.store.access import KEY, OWNER, Missing, mine
 from service.store.schema import TERMINAL, events, items, jobs, judges, shards
 
 # Statements of every commit are built once: building costs more than running them.
@@ -63,10 +64,6 @@ class Conflict(ValueError):
     """The same Idempotency-Key came with another body."""
 
 
-class Missing(LookupError):
-    """No such job."""
-
-
 def new_name() -> str:
     """A public job id: sorts by time, cannot be guessed."""
     return f"job_{int(time.time() * 1000):011x}{secrets.token_hex(8)}"
@@ -105,7 +102,7 @@ def create(
     batch: int | None = None,
     final: Callable[[sa.Connection, Prepared], JobSpec] = lambda _, prepared: prepared.spec,
 ) -> sa.Row[Any]:
-    """Write a job, its items and its shards; or find the job that the same key made. Raises Conflict.
+    """Write a job, its items and its shards; or find the job that the same key made. Raises Conflict, or Exhausted.
 
     final: what the store adds to the spec of a new job; the key is known by the spec as it was asked.
     """
@@ -126,6 +123,7 @@ def create(
             "lane": spec.priority,
             "idempotency_key": own(idempotency_key),
             "owner": OWNER.get(),
+            "key": KEY.get(),
             "batch": batch,
             "digest": digest,
             "created": now,
@@ -137,6 +135,7 @@ def create(
         again = made(connection, idempotency_key, digest)
         assert again is not None
         return again
+    quotas.reserve(connection, job.id, prepared, [span for shard in plan for span in shard])
     left = [0] * len(spec.items)
     for shard in plan:
         for span in shard:
@@ -209,8 +208,9 @@ def cancel(connection: sa.Connection, name: str) -> sa.Row[Any]:
         waiting = sa.and_(shards.c.job == job.id, shards.c.state.in_(("pending", "queued")))
         dropped = connection.execute(sa.select(shards.c.spans).where(waiting)).scalars().all()
         connection.execute(sa.update(shards).where(waiting).values(state="cancelled", changed=time.time()))
-        numbers = [span["item"] for spans in dropped for span in json.loads(spans)]
-        settle(connection, job.id, numbers, len(dropped), {"stop_reason": "cancelled"})
+        spans = [Span.model_validate(span) for shard in dropped for span in json.loads(shard)]
+        quotas.settle(connection, job.id, spans)
+        settle(connection, job.id, [span.item for span in spans], len(dropped), {"stop_reason": "cancelled"})
     return find(connection, name)
 
 
@@ -253,4 +253,5 @@ def _finish(connection: sa.Connection, job: int, state: str, progress: dict[str,
         first = sa.select(items.c.error).where(items.c.job == job, items.c.error.is_not(None)).order_by(items.c.number)
         values["error"] = connection.execute(first.limit(1)).scalar()
     connection.execute(sa.update(jobs).where(jobs.c.id == job).values(**values))
+    quotas.close(connection, job)
     emit(connection, job, last, {"state": last, "stop_reason": values["stop_reason"], **progress})
