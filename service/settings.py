@@ -36,7 +36,7 @@ class Settings(BaseSettings):
     language_models: str = Field(
         default="", description="What the model `language` may be: folders, GGUF files, hub ids, commas between."
     )
-    window: int = Field(default=256, ge=1, description="Shards of one model and lane in Redis at a time.")
+    window: int = Field(default=256, ge=1, description="Shards of one owner, model and lane in Redis at a time.")
     body_limit: int = Field(default=16 * 2**20, ge=1, description="Largest request body, in bytes.")
     file_limit: int = Field(default=200 * 2**20, ge=1, description="Largest upload of a batch file, in bytes.")
 

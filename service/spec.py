@@ -119,3 +119,4 @@ class Ticket(Frozen):
     job: int
     model: str
     lane: Lane
+    share: str = ""

@@ -60,6 +60,11 @@ def mine(table: Table) -> sa.ColumnElement[bool]:
     return sa.true() if owner is None else table.c.owner == owner
 
 
+def share(owner: str | None) -> str:
+    """What stands for an owner in the names of streams: short, and without what an owner may be called."""
+    return "" if owner is None else hashlib.blake2b(owner.encode(), digest_size=6).hexdigest()
+
+
 @contextmanager
 def acting(owner: str | None, key: str | None = None) -> Generator[None]:
     """Do something for somebody, at the cost of a key."""

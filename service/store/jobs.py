@@ -15,7 +15,7 @@ from service.planner import shards as planned
 from service.planner import stop_reason
 from service.spec import JobSpec, Span
 from service.store import quotas
-from service.store.access import KEY, OWNER, Missing, mine
+from service.store.access import KEY, OWNER, Missing, mine, share
 from service.store.schema import TERMINAL, events, items, jobs, judges, shards
 
 # Statements of every commit are built once: building costs more than running them.
@@ -148,6 +148,7 @@ def create(
         ],
     )
     common = {"job": job.id, "model": spec.model.name, "lane": spec.priority, "state": "pending", "changed": now}
+    common["share"] = share(OWNER.get())
     connection.execute(
         sa.insert(shards),
         [

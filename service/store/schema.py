@@ -74,6 +74,7 @@ shards = Table(
     Column("number", Integer, nullable=False),
     Column("model", Text, nullable=False),
     Column("lane", Text, nullable=False),
+    Column("share", Text, nullable=False, server_default=""),  # its owner's, who has a turn like any other
     Column("spans", Text, nullable=False),
     Column("state", Text, nullable=False),  # pending, queued, running, done, failed, cancelled
     Column("attempt", Integer, nullable=False, default=0),  # the fence: every claim has a new one
@@ -82,7 +83,7 @@ shards = Table(
     Column("worker", Text),
     Column("changed", Float, nullable=False),
     Column("error", Text),
-    sa.Index("shards_waiting", "state", "model", "lane", "number"),
+    sa.Index("shards_waiting", "state", "model", "lane", "share", "number"),
     sa.Index("shards_job", "job"),
 )
 

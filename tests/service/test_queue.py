@@ -57,8 +57,11 @@ def test_streams_in_order(broker: Broker) -> None:
     assert set(every[2:]) == {name("a", "batch"), name("b", "batch")}
     loaded_first = [name(model, lane) for lane in ("interactive", "batch") for model in "ba"]
     assert broker.streams([], ["b"]) == loaded_first
-    # Next turn the other model's stream of each lane comes first: one that is never empty starves nobody.
-    assert broker.streams([], ["b"], turn=1) == [name(m, lane) for lane in ("interactive", "batch") for m in "ab"]
+    assert broker.streams([], ["b"], turn=1) == loaded_first
+    # Now and then what would come last is first: what is never empty starves nobody.
+    assert broker.streams([], ["b"], turn=4) == [name(m, lane) for lane in ("interactive", "batch") for m in "ab"]
+    assert broker.streams([], ["b"], turn=7) == [name(m, lane) for lane in ("batch", "interactive") for m in "ba"]
+    assert broker.streams([], [], turn=1)[0] == name("b", "interactive")  # of those alike, each in its turn
     assert broker.streams(["a", "unknown"], []) == [name("a", "interactive"), name("a", "batch")]
 
 
@@ -237,7 +240,7 @@ def state(store: Store, name: str) -> str:
 def test_two_feeders_at_once_count_nothing_twice(store: Store, broker: Broker, worker: Worker) -> None:
     """The lock is a courtesy: when it fails, every shard has two messages, and still one commit."""
     name = add(store)
-    waiting = store.read(dispatch.waiting, "toy/gaussian_mixture", "batch", 100)
+    waiting = store.read(dispatch.waiting, ("toy/gaussian_mixture", "batch", ""), 100)
     broker.publish(waiting)
     Feeder(store, broker, "f").feed()
     assert broker.depth() == {"toy/gaussian_mixture:batch": 12}

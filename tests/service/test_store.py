@@ -55,8 +55,8 @@ def test_migration_makes_the_tables(store: Store) -> None:
 def test_create_claim_commit(store: Store) -> None:
     job = add(store, 2, 4)
     assert (job.state, job.items, job.shards) == ("queued", 2, 1)
-    assert store.read(dispatch.windows) == {("toy/gaussian_mixture", "batch"): (1, 0)}
-    (ticket,) = store.read(dispatch.waiting, "toy/gaussian_mixture", "batch", 10)
+    assert store.read(dispatch.windows) == {("toy/gaussian_mixture", "batch", ""): (1, 0)}
+    (ticket,) = store.read(dispatch.waiting, ("toy/gaussian_mixture", "batch", ""), 10)
     store.write(dispatch.published, {ticket.shard: "1-0"})
     assert store.read(dispatch.windows) == {}
     claim = take(store, ticket.shard)
@@ -215,7 +215,7 @@ def test_republish(store: Store) -> None:
 
 def test_waiting_is_round_robin_over_jobs(store: Store) -> None:
     first, second = add(store, 1, 3000), add(store, 1, 3000)
-    tickets = store.read(dispatch.waiting, "toy/gaussian_mixture", "batch", 4)
+    tickets = store.read(dispatch.waiting, ("toy/gaussian_mixture", "batch", ""), 4)
     assert [ticket.job for ticket in tickets] == [first.id, second.id, first.id, second.id]
 
 
