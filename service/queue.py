@@ -24,7 +24,6 @@ from service.turns import QUEUE, ordered, parts, stream
 log = logging.getLogger("winnow.queue")
 GROUP = "workers"
 STREAMS = "winnow:streams"
-DEAD = "winnow:dead"
 WORKERS = "winnow:workers"
 
 
@@ -193,10 +192,6 @@ class Broker:
             queue = name.removeprefix(QUEUE).partition("@")[0]
             found[queue] = found.get(queue, 0) + self.redis.xlen(name)
         return found
-
-    def bury(self, ticket: Ticket, reason: str) -> None:
-        """Record a shard that died too often."""
-        self.redis.xadd(DEAD, {"ticket": ticket.model_dump_json(), "reason": reason}, maxlen=10_000)
 
     def beat(self, beat: Beat, seconds: float) -> None:
         """Keep a worker's beat for so long."""

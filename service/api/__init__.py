@@ -10,7 +10,7 @@ from importlib.metadata import version
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
-from service.api import cards, catalog, compare, errors, fleet, jobs, keys, page
+from service.api import cards, catalog, compare, dead, errors, fleet, jobs, keys, page
 from service.api.access import Access
 from service.api.doors import files
 from service.api.doors import routes as doors
@@ -65,5 +65,6 @@ def create_app(store: Store, broker: Broker, artifacts: Artifacts, settings: Set
     app.include_router(files.router)
     app.include_router(keys.router)
     app.include_router(fleet.router)
+    app.include_router(dead.router)
     page.install(app)
     return app

@@ -172,6 +172,6 @@ async def _events(database: Store, job: int, after: int) -> AsyncIterator[dict[s
         for row in rows:
             after = row.id
             yield {"id": str(row.id), "event": row.type, "data": json.dumps({"at": row.at, **json.loads(row.data)})}
-            if row.type in TERMINAL:
+            if ended and row is rows[-1] and row.type in TERMINAL:  # an end that was taken back is none
                 return
         await asyncio.sleep(0.2)

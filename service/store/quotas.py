@@ -104,8 +104,9 @@ def reserve(connection: sa.Connection, job: int, prepared: Prepared, spans: Iter
 
 
 def hold(connection: sa.Connection, job: int, key: str, spans: Iterable[Span], each: Mapping[str, float]) -> None:
-    """Hold what pieces of a job may cost. Raises Exhausted."""
-    day, wanted = today(), most(spans, each)
+    """Hold what pieces of a job may cost, on the day to which it is charged. Raises Exhausted."""
+    known = connection.execute(HELD, {"job_": job}).first()
+    day, wanted = today() if known is None else known.day, most(spans, each)
     connection.execute(OPEN[connection.dialect.name], [{"key": key, "day": 0}, {"key": key, "day": day}])
     limits = json.loads(connection.execute(sa.select(api_keys.c.quotas).where(api_keys.c.name == key)).scalar() or "{}")
     for period, row in account(connection, key, day, lock=True).items():
@@ -117,8 +118,9 @@ def hold(connection: sa.Connection, job: int, key: str, spans: Iterable[Span], e
             if wanted[name] > left:
                 raise Exhausted(name, period, limit, max(0, left), wanted[name])
     _add(connection, key, day, {}, wanted)
-    values = {"job": job, "key": key, "day": day, **{f"each_{name}": each[name] for name in CURRENCIES}}
-    connection.execute(sa.insert(holds), values)
+    if known is None:
+        values = {"job": job, "key": key, "day": day, **{f"each_{name}": each[name] for name in CURRENCIES}}
+        connection.execute(sa.insert(holds), values)
 
 
 def account(connection: sa.Connection, key: str, day: int, lock: bool = False) -> dict[str, sa.RowMapping]:

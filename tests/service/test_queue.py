@@ -14,7 +14,7 @@ from helping import SLOW, prepared, until
 from service.artifacts import Artifacts
 from service.beat import Batches, Beat
 from service.feeder import LEADER, Feeder
-from service.queue import DEAD, GROUP, STREAMS, WORKERS, Broker, Delivery, stream, vitals
+from service.queue import GROUP, STREAMS, WORKERS, Broker, Delivery, stream, vitals
 from service.spec import Lane, Ticket
 from service.store import Store, dispatch, jobs, shards
 from service.store.schema import jobs as jobs_table
@@ -142,11 +142,7 @@ def test_what_is_no_ticket_is_thrown_away(broker: Broker) -> None:
     assert broker.depth() == {"m:batch": 2}
 
 
-def test_bury_and_durable(broker: Broker) -> None:
-    broker.bury(ticket(7), "three deaths")
-    ((_, fields),) = broker.redis.xrange(DEAD)
-    assert fields["reason"] == "three deaths"
-    assert Ticket.model_validate_json(fields["ticket"]) == ticket(7)
+def test_durable(broker: Broker) -> None:
     assert broker.durable()
 
 
