@@ -22,6 +22,7 @@ jobs = Table(
     Column("batch", Number),  # whose lines it answers
     Column("owner", Text),  # of the key that made it; null without keys
     Column("key", Text),  # its public id: who pays
+    Column("webhook", Text),  # whom to tell when it ends
     Column("digest", Text, nullable=False),  # SHA-256 of the spec: the same key with another body is refused
     Column("created", Float, nullable=False),
     Column("started", Float),
