@@ -10,7 +10,7 @@ from importlib.metadata import version
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
-from service.api import cards, catalog, compare, dead, errors, fleet, jobs, keys, page, webhooks
+from service.api import cards, catalog, compare, dead, declared, errors, fleet, jobs, keys, page, webhooks
 from service.api.access import Access
 from service.api.doors import files
 from service.api.doors import routes as doors
@@ -69,4 +69,5 @@ def create_app(store: Store, broker: Broker, artifacts: Artifacts, settings: Set
     app.include_router(dead.router)
     app.include_router(webhooks.router)
     page.install(app)
+    declared.declare(app)
     return app

@@ -1,4 +1,4 @@
-"""Webhooks: told when a job has ended, signed, again while that helps, whoever dies; and never where they should not."""
+"""Webhooks: told when a job ended, signed, again while that helps, whoever dies; and never where they should not."""
 
 import asyncio
 import json
