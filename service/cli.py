@@ -11,6 +11,7 @@ from service.cli_cards import audit, card
 from service.cli_client import emit, results, submit, watch
 from service.cli_compare import compare
 from service.cli_curve import curve
+from service.cli_dead import app as dead
 from service.cli_input import DataDir, alone, own, read_spec, settings, stop
 from service.cli_keys import app as keys
 from service.cli_report import report
@@ -161,6 +162,7 @@ def demo(
 
 app.command()(compare)
 app.add_typer(keys, name="keys")
+app.add_typer(dead, name="dead")
 
 
 if __name__ == "__main__":

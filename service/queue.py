@@ -1,4 +1,5 @@
-"""The dispatcher: Redis Streams, one a model and lane, with one consumer group. All key names stand here.
+"""The dispatcher: Redis Streams, one a model, lane and share, with one consumer group. All key names stand here
+and in `turns`.
 
 The pending entry of a message is its lease: Redis counts its idle time by its own clock, a worker renews it by
 claiming its own message again, and a message that lies idle for longer than the lease may be claimed by anybody.
@@ -6,7 +7,7 @@ claiming its own message again, and a message that lies idle for longer than the
 
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,13 +19,13 @@ from redis.retry import Retry
 
 from service.beat import Beat
 from service.spec import Ticket
+from service.turns import QUEUE, ordered, parts, stream
 
 log = logging.getLogger("winnow.queue")
 GROUP = "workers"
 STREAMS = "winnow:streams"
-DEAD = "winnow:dead"
 WORKERS = "winnow:workers"
-LANES = ("interactive", "batch")
+
 
 # Atomic end of a delivery: only its holder may acknowledge and delete it. Stands against a worker whose lease ran out.
 FINISH = """
@@ -43,6 +44,13 @@ redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[3], 0, ARGV[2], 'JUSTID')
 return 1
 """
 
+# A stream that nobody needs: only while it is empty.
+DROP = """
+if redis.call('XLEN', KEYS[1]) > 0 then return 0 end
+redis.call('DEL', KEYS[1])
+return 1
+"""
+
 
 @dataclass(frozen=True)
 class Delivery:
@@ -58,11 +66,6 @@ def vitals(worker: str) -> str:
     return f"winnow:worker:{worker}"
 
 
-def stream(model: str, lane: str) -> str:
-    """Where the shards of a model wait."""
-    return f"winnow:q:{model}:{lane}"
-
-
 class Broker:
     """Typed moves on Redis. Plain calls: they run in threads, and the lease thread needs no event loop."""
 
@@ -75,35 +78,40 @@ class Broker:
         self.redis: Any = redis.Redis.from_url(url, decode_responses=True, **limits)
         self._finish: Any = self.redis.register_script(FINISH)
         self._renew: Any = self.redis.register_script(RENEW)
+        self._drop: Any = self.redis.register_script(DROP)
 
     def publish(self, tickets: Sequence[Ticket]) -> dict[int, str]:
         """Put shards into their streams; returns the message of each."""
-        names = {stream(ticket.model, ticket.lane) for ticket in tickets}
+        names = {stream(ticket.model, ticket.lane, ticket.share) for ticket in tickets}
         for name in names:
             with contextlib.suppress(ResponseError):  # the group exists
                 self.redis.xgroup_create(name, GROUP, id="0", mkstream=True)
         with self.redis.pipeline(transaction=False) as pipe:
-            pipe.sadd(STREAMS, *names)
             for ticket in tickets:
-                pipe.xadd(stream(ticket.model, ticket.lane), {"ticket": ticket.model_dump_json()})
-            messages: list[str] = pipe.execute()[1:]
+                name = stream(ticket.model, ticket.lane, ticket.share)
+                pipe.xadd(name, {"ticket": ticket.model_dump_json()})
+            pipe.sadd(STREAMS, *names)  # last, see sweep
+            messages: list[str] = pipe.execute()[:-1]
         return {ticket.shard: message for ticket, message in zip(tickets, messages, strict=True)}
 
-    def streams(self, models: Sequence[str], held: Sequence[str], turn: int = 0) -> list[str]:
-        """Streams to pull from: interactive before batch, models already loaded first. No models: any.
+    def streams(self, models: Sequence[str], held: Collection[str], turn: int = 0) -> list[str]:
+        """Streams to pull from, in the order of this turn. No models: any."""
+        return ordered(self.redis.smembers(STREAMS), models, held, turn)
 
-        turn: the lists rotate by it, so that a stream that is never empty does not starve the others.
+    def sweep(self) -> int:
+        """Forget the streams of shares that are empty; returns how many.
+
+        One that is filled meanwhile is named again, by its publisher or here: each looks after the other has written.
         """
-        known: set[str] = self.redis.smembers(STREAMS)
-        if models:
-            known &= {stream(model, lane) for model in models for lane in LANES}
-        loaded = {stream(model, lane) for model in held for lane in LANES}
-        order: list[str] = []
-        for lane in LANES:
-            mine = sorted((s for s in known if s.endswith(f":{lane}")), key=lambda s: (s not in loaded, s))
-            start = turn % len(mine) if mine else 0
-            order += mine[start:] + mine[:start]
-        return order
+        swept = 0
+        for name in self.redis.smembers(STREAMS):
+            if parts(name)[2] and not self.redis.xlen(name):
+                self.redis.srem(STREAMS, name)
+                if self._drop(keys=[name]):
+                    swept += 1
+                else:
+                    self.redis.sadd(STREAMS, name)
+        return swept
 
     def pull(self, worker: str, streams: Sequence[str], count: int, expired: bool = True) -> list[Delivery]:
         """At most `count` messages: if `expired`, first those whose lease has run out; then new ones. Never blocks."""
@@ -178,13 +186,12 @@ class Broker:
             return [not found for found in pipe.execute()]
 
     def depth(self) -> dict[str, int]:
-        """Messages in each stream, in workers' hands or waiting."""
-        names: list[str] = sorted(self.redis.smembers(STREAMS))
-        return {name.removeprefix("winnow:q:"): self.redis.xlen(name) for name in names}
-
-    def bury(self, ticket: Ticket, reason: str) -> None:
-        """Record a shard that died too often."""
-        self.redis.xadd(DEAD, {"ticket": ticket.model_dump_json(), "reason": reason}, maxlen=10_000)
+        """Messages of each model and lane, in workers' hands or waiting."""
+        found: dict[str, int] = {}
+        for name in sorted(self.redis.smembers(STREAMS)):
+            queue = name.removeprefix(QUEUE).partition("@")[0]
+            found[queue] = found.get(queue, 0) + self.redis.xlen(name)
+        return found
 
     def beat(self, beat: Beat, seconds: float) -> None:
         """Keep a worker's beat for so long."""

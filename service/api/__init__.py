@@ -10,7 +10,7 @@ from importlib.metadata import version
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
-from service.api import cards, catalog, compare, errors, fleet, jobs, keys, page
+from service.api import cards, catalog, compare, dead, declared, errors, fleet, jobs, keys, page, webhooks
 from service.api.access import Access
 from service.api.doors import files
 from service.api.doors import routes as doors
@@ -23,6 +23,7 @@ from service.feeder import Feeder
 from service.queue import Broker
 from service.settings import Settings
 from service.store import Store
+from service.webhooks import Deliverer
 
 log = logging.getLogger("winnow.api")
 
@@ -31,14 +32,14 @@ def create_app(store: Store, broker: Broker, artifacts: Artifacts, settings: Set
     """The app over a migrated database and a reachable queue. Its feeder runs while the app does."""
     feeder = Feeder(store, broker, f"{socket.gethostname()}-{uuid.uuid4().hex}", settings.window)
 
-    driver = Batching(store, artifacts, feeder)
+    beside = [feeder, Batching(store, artifacts, feeder), Deliverer(store, settings)]
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
-        threads = [feeder.start(), driver.start()]
+        threads = [one.start() for one in beside]
         yield
-        feeder.stop()
-        driver.stop()
+        for one in beside:
+            one.stop()
         for thread in threads:
             thread.join(5)
 
@@ -65,5 +66,8 @@ def create_app(store: Store, broker: Broker, artifacts: Artifacts, settings: Set
     app.include_router(files.router)
     app.include_router(keys.router)
     app.include_router(fleet.router)
+    app.include_router(dead.router)
+    app.include_router(webhooks.router)
     page.install(app)
+    declared.declare(app)
     return app

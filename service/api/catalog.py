@@ -3,6 +3,7 @@
 import redis
 import sqlalchemy as sa
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -36,7 +37,7 @@ for _kind, _registry in REGISTRIES.items():
     _routes(_kind, _registry)
 
 
-@router.get("/v1/artifacts/{sha256}", tags=["artifacts"])
+@router.get("/v1/artifacts/{sha256}", tags=["artifacts"], responses={304: {"description": "You have it."}})
 def artifact(sha256: str, request: Request) -> Response:
     """Bytes of an answer: named by their hash, they never change."""
     found = request.app.state.store.read(blobs.find, sha256) or request.app.state.artifacts.get(sha256)
@@ -75,7 +76,7 @@ def readyz(request: Request) -> Response:
     return Response('{"status": "ready"}', media_type="application/json")
 
 
-@router.get("/metrics", tags=["health"])
+@router.get("/metrics", tags=["health"], response_class=PlainTextResponse)
 def metrics(request: Request) -> Response:
     """Prometheus."""
     return Response(generate_latest(request.app.state.registry), media_type=CONTENT_TYPE_LATEST)

@@ -99,7 +99,7 @@ def items(job: str, request: Request, limit: Limit = 100, after: Place = -1) -> 
     return store(request).read(work)
 
 
-@router.get("/{job}/candidates", response_model=Candidates)
+@router.get("/{job}/candidates", response_model=Candidates, responses={200: {"content": {"application/jsonl": {}}}})
 def candidates(
     job: str,
     request: Request,
@@ -147,7 +147,7 @@ def curve(
     return store(request).read(curve_of, job, judge, level, Stakes(value, loss, cost, target))
 
 
-@router.get("/{job}/events", response_class=EventSourceResponse)
+@router.get("/{job}/events", response_class=EventSourceResponse, responses={204: {"description": "It is over."}})
 async def events(
     job: str, request: Request, last_event_id: Annotated[str | None, Header(pattern=r"^\d{1,18}$")] = None
 ) -> Response:
@@ -172,6 +172,6 @@ async def _events(database: Store, job: int, after: int) -> AsyncIterator[dict[s
         for row in rows:
             after = row.id
             yield {"id": str(row.id), "event": row.type, "data": json.dumps({"at": row.at, **json.loads(row.data)})}
-            if row.type in TERMINAL:
+            if ended and row is rows[-1] and row.type in TERMINAL:  # an end that was taken back is none
                 return
         await asyncio.sleep(0.2)

@@ -45,6 +45,27 @@ class ShardsView(View):
     n: int
 
 
+class DeadLetterView(View):
+    """A shard that failed for good."""
+
+    id: str = Field(description="For POST /v1/dead/{id}/requeue.")
+    job: str
+    owner: str | None
+    model: str
+    lane: str
+    items: list[int] = Field(description="Numbers of the items that fail with it.")
+    deaths: int = Field(description="Workers that died on it, and errors it raised.")
+    error: str | None
+    at: float = Field(description="When it failed, in seconds since 1970.")
+
+
+class DeadLetters(View):
+    """A page of dead letters. Ask again with `after` = `next` while it is not null."""
+
+    data: list[DeadLetterView]
+    next: str | None
+
+
 class QueueView(View):
     """What waits, what runs and what has failed. Counts of jobs and shards are the database's."""
 

@@ -15,6 +15,7 @@ import pytest
 from helping import SLOW, alive, done, end, ended, found, items, job, offspring, pids, service, until, whole
 
 from search.ports import Answer, Item, Score
+from service import client as calls
 from service import processes
 from service.client import Client
 from service.embedded import Stack
@@ -86,12 +87,10 @@ def test_killed_again_and_again(pair: tuple[Stack, Client], undisturbed: Any) ->
 
 
 def test_a_shard_that_kills_its_worker(pair: tuple[Stack, Client]) -> None:
-    stack, client = pair
+    _, client = pair
     spec = job(model="outside/by_prompt", search={"n": 1200}, verifiers=["outside/deadly"])
     view = client.submit(spec | {"items": items("number", "die", "number")})
     other = client.submit(job(2, 3000))
-    dead = Broker(stack.settings.redis_url or "").redis
-    before = dead.xlen("winnow:dead")
     last = ended(client, view.id, 60)
     assert last.state == "completed"
     assert last.counts.failed == 1
@@ -99,8 +98,8 @@ def test_a_shard_that_kills_its_worker(pair: tuple[Stack, Client]) -> None:
     assert [item.state for item in states] == ["completed", "failed", "completed"]
     assert states[1].error == "worker_lost: 3 workers died on this shard"
     whole(client, ended(client, other.id, 60), 3000)
-    assert dead.xlen("winnow:dead") == before + 1
-    dead.close()
+    (letter,) = [letter for letter in client.send(calls.dead()).data if letter.job == view.id]
+    assert (letter.deaths, letter.error) == (3, "worker_lost: 3 workers died on this shard")
 
 
 def test_an_answer_that_kills_a_verifiers_process_is_unscored_alone() -> None:

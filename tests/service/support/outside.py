@@ -135,11 +135,18 @@ def unloadable(config: Nothing) -> Verifier:
     raise ImportError("this verifier needs the package moonshine")
 
 
-def deadly(config: Nothing) -> Verifier:
+class Deadly(Config):
+    """Until when it kills."""
+
+    mended: str = Field("", description="A file: once it is there, nobody dies.")
+
+
+def deadly(config: Deadly) -> Verifier:
     """Kills the worker on the prompt "die"."""
 
     def verify(answers: Sequence[Answer]) -> list[Score]:
-        if any(answer.item.prompt == "die" for answer in answers):
+        sick = not (config.mended and os.path.exists(config.mended))
+        if sick and any(answer.item.prompt == "die" for answer in answers):
             os._exit(13)
         return [Score(0.0, True) for _ in answers]
 
