@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Collection, Hashable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
@@ -12,6 +13,7 @@ from search.batching import Filled
 from search.engine import Engine
 from service import catalog
 from service.beat import Batches
+from service.busy import Busy
 from service.execute import Bench
 from service.intake import OUTAGES
 from service.spec import JobSpec
@@ -21,6 +23,14 @@ from service.store.schema import jobs
 log = logging.getLogger("winnow.worker")
 MOST = 64
 """Jobs to remember beyond those that are worked for."""
+
+
+class Network(NamedTuple):
+    """A network that is loaded here: its model, what it has done, evaluations that a row of a call costs."""
+
+    model: str
+    filled: Filled
+    price: int = 1
 
 
 class Unloadable(Exception):
@@ -48,7 +58,8 @@ class Jobs:
     store: Store
     engine: Engine
     known: dict[int, Job] = field(default_factory=dict[int, Job])
-    networks: dict[Hashable, tuple[str, Filled]] = field(default_factory=dict[Hashable, tuple[str, Filled]])
+    networks: dict[Hashable, Network] = field(default_factory=dict[Hashable, Network])
+    busy: Busy = field(default_factory=Busy)
     loading: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def of(self, claim: shards.Claim) -> Job:
@@ -72,7 +83,7 @@ class Jobs:
         prepared, network = bench.prepared, bench.generator.batch_key
         await self.engine.load(prepared.model.plugin.name, bench.generator, prepared.spec.items[0])
         filled = self.engine.batchers[network, "advance"].filled
-        self.networks.setdefault(network, (prepared.model.plugin.name, filled))
+        self.networks.setdefault(network, Network(prepared.model.plugin.name, filled, bench.generator.price))
         return Job(bench, deadline, filled)
 
     def _read(self, number: int) -> tuple[Bench, float]:
@@ -90,11 +101,10 @@ class Jobs:
     def batches(self) -> dict[str, Batches]:
         """What each model's networks have done; safe in any thread."""
         found: dict[str, Batches] = {}
-        for name, filled in list(self.networks.values()):
+        for name, filled, price in list(self.networks.values()):
             calls, rows, limit = filled.calls, filled.rows, filled.limit
-            found[name] = found.get(name, Batches()).beside(
-                Batches(calls=calls, rows=rows, room=calls * limit, limit=limit)
-            )
+            done = {"calls": calls, "rows": rows, "room": calls * limit, "limit": limit, "evaluations": rows * price}
+            found[name] = found.get(name, Batches()).beside(Batches(**done, seconds=self.busy.seconds(name)))
         return found
 
 

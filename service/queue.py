@@ -182,6 +182,15 @@ class Broker:
         names: list[str] = sorted(self.redis.smembers(STREAMS))
         return {name.removeprefix("winnow:q:"): self.redis.xlen(name) for name in names}
 
+    def leases(self) -> dict[str, list[float]]:
+        """Of each stream, seconds since each lease was last renewed, by Redis's clock; 10,000 leases at most."""
+        found: dict[str, list[float]] = {}
+        for name in sorted(self.redis.smembers(STREAMS)):
+            with contextlib.suppress(ResponseError):  # its group is gone
+                pending = self.redis.xpending_range(name, GROUP, "-", "+", 10_000)
+                found[name.removeprefix("winnow:q:")] = [entry["time_since_delivered"] / 1000 for entry in pending]
+        return found
+
     def bury(self, ticket: Ticket, reason: str) -> None:
         """Record a shard that died too often."""
         self.redis.xadd(DEAD, {"ticket": ticket.model_dump_json(), "reason": reason}, maxlen=10_000)

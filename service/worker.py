@@ -135,6 +135,7 @@ class Worker:
         for delivery, claim in await asyncio.to_thread(self.intake.claim, deliveries):
             held = Held(delivery, claim, sum(span.count for span in claim.spans))
             self.held[delivery] = held
+            self.jobs.busy.take(delivery.ticket.model)
             held.task = asyncio.create_task(self._work(held))
 
     async def _work(self, held: Held) -> None:
@@ -176,7 +177,8 @@ class Worker:
             log.warning("shard %d: %s; it will be published again", held.claim.shard, outage)
 
     async def _let_go(self, held: Held) -> None:
-        self.held.pop(held.delivery, None)
+        if self.held.pop(held.delivery, None):
+            self.jobs.busy.let_go(held.delivery.ticket.model)
         self.wake.set()
         try:
             await asyncio.to_thread(self.broker.finish, self.name, held.delivery)
