@@ -1,5 +1,6 @@
 """`winnow`: serve, work, and everything a client does. Heavy imports stay inside the commands."""
 
+import logging
 import signal
 import threading
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from service import logs
 from service.cli_cards import audit, card
 from service.cli_client import emit, results, submit, watch
 from service.cli_compare import compare
@@ -47,6 +49,7 @@ def serve(
     from service.opening import Unusable
 
     chosen = settings(data_dir=data_dir)
+    logs.start(chosen.log, logging.WARNING)
     log = chosen.data_dir / "worker.log"
     try:
         with Stack(chosen, host, port, workers, log, open=open) as stack:
@@ -68,6 +71,7 @@ def api(host: str = "127.0.0.1", port: int = 8000, data_dir: DataDir = None, ope
     from service.opening import Unusable, guarded, opened, reached
 
     chosen = settings(data_dir=data_dir)
+    logs.start(chosen.log)
     try:
         broker = reached(chosen)
         if chosen.database_url is None:
@@ -79,8 +83,9 @@ def api(host: str = "127.0.0.1", port: int = 8000, data_dir: DataDir = None, ope
     except OSError as error:
         stop(f"the data folder {str(chosen.data_dir)!r} cannot be used: {error.strerror}")
     if not broker.durable():
-        typer.echo("winnow: warning: Redis runs without AOF; a crash loses acknowledged writes", err=True)
-    uvicorn.run(create_app(store, broker, Artifacts(chosen.artifacts), chosen), host=host, port=port)
+        logging.getLogger("winnow.api").warning("Redis runs without AOF; a crash loses acknowledged writes")
+    served = create_app(store, broker, Artifacts(chosen.artifacts), chosen)
+    uvicorn.run(served, host=host, port=port, log_config=None, access_log=False)
 
 
 @app.command()
@@ -90,16 +95,13 @@ def worker(
     data_dir: DataDir = None,
 ) -> None:
     """Pull shards and run them, on WINNOW_REDIS_URL and WINNOW_DATABASE_URL."""
-    import logging
-
     from generators.builtin import GENERATORS
     from search.plugins import Unknown
     from service.opening import Unusable, listed, reached
-    from service.worker import main
+    from service.worker import main, new_name
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line a request is too much
-    chosen = settings(data_dir=data_dir)
+    chosen, called = settings(data_dir=data_dir), name or new_name()
+    logs.start(chosen.log, worker=called)
     try:
         listed()
         reached(chosen)
@@ -107,7 +109,7 @@ def worker(
             GENERATORS.find(each)
     except (Unusable, Unknown) as error:
         stop(error)
-    main(chosen, model or [], name)
+    main(chosen, model or [], called)
 
 
 @app.command()
@@ -120,6 +122,7 @@ def run(
     """Run one job on an embedded service of its own and print the result as JSON."""
     from service.progress import watched
 
+    logs.start(settings().log, logging.WARNING)
     spec = read_spec(job)
     with own(data_dir, workers) as client:
         last = watched(client, [client.submit(spec).id])[0]
@@ -149,6 +152,7 @@ def demo(
     from service.demo import demonstrate
     from service.opening import Unusable
 
+    logs.start(settings().log, logging.WARNING)
     chosen, wait = alone(settings(data_dir=data_dir)), until_stopped if keep else None
     try:
         if language:

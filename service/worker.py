@@ -16,7 +16,7 @@ import redis
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from search.engine import Engine
-from service import catalog
+from service import catalog, logs
 from service.artifacts import Artifacts
 from service.checkpoints import Checkpoints
 from service.execute import Finding, execute
@@ -141,8 +141,10 @@ class Worker:
     async def _work(self, held: Held) -> None:
         """One shard from claim to commit. Whatever goes wrong, the shard is left to somebody."""
         claim = held.claim
+        logs.bind(shard=claim.shard)
         try:
             job = await self.jobs.of(claim)
+            logs.bind(job=job.name)
             kept = held.checkpoints = Checkpoints(self.artifacts, claim, job.bench.prepared, self.checkpoint_seconds)
             found = await execute(claim, job.bench, self.engine, job.deadline, lambda: job.stopped, kept)
             await asyncio.to_thread(self._commit, claim, job, found)
@@ -211,7 +213,7 @@ class Worker:
                 self.jobs.known[job].stopped = "cancelled"
 
 
-def main(settings: Settings, models: Sequence[str], name: str | None = None) -> None:
+def main(settings: Settings, models: Sequence[str], name: str) -> None:
     """Run a worker until SIGTERM."""
     lanes = settings.lanes_of(1)
     if lanes > 1:
@@ -223,7 +225,7 @@ def main(settings: Settings, models: Sequence[str], name: str | None = None) -> 
     store = Store(settings.database, durable=False)  # a lost commit is computed again
     broker = Broker(settings.redis_url, settings.lease_seconds)
     artifacts, seconds = Artifacts(settings.artifacts), settings.checkpoint_seconds
-    worker = Worker(store, broker, artifacts, models, name or new_name(), seconds, Engine(lanes))
+    worker = Worker(store, broker, artifacts, models, name, seconds, Engine(lanes))
     try:
         asyncio.run(worker.run())
     finally:

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Header, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from sse_starlette import EventSourceResponse
 
-from service import catalog
+from service import catalog, logs
 from service.api.errors import Problem
 from service.api.guard import StrictRoute
 from service.api.present import candidate_views, item_views, job_view, population_views
@@ -44,6 +44,7 @@ async def create(
     """Accept a job. `Prefer: wait=N` answers when it has ended, or after N seconds (at most 60)."""
     seconds = wait_seconds(prefer)
     row = await asyncio.to_thread(accepted, store(request), spec, idempotency_key)
+    logs.bind(job=row.name)
     request.app.state.feeder.wake.set()
     response.headers["Location"] = f"/v1/jobs/{row.name}"
     if seconds and await request.app.state.endings.wait(row.id, seconds):

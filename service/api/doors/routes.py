@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from fastapi import APIRouter, FastAPI, Header, Request
 from fastapi.responses import JSONResponse, StreamingResponse
 
+from service import logs
 from service.api.doors.replies import Ended, Unanswered, chunks, reply, seed_of
 from service.api.doors.requests import Asked, Chat, Completion
 from service.api.errors import Problem, problem
@@ -53,6 +54,7 @@ async def answered(asked: Asked, request: Request, key: str | None) -> Any:
     """The reply, or the stream of it. A client that leaves ends its job, unless it may come back with a key."""
     store: Store = request.app.state.store
     row = await asyncio.to_thread(_begun, store, asked, key)
+    logs.bind(job=row.name)
     request.app.state.feeder.wake.set()
     if asked.stream:
         headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
