@@ -49,10 +49,10 @@ def serve(
     from service.opening import Unusable
 
     chosen = settings(data_dir=data_dir)
-    logs.start(chosen.log, logging.WARNING)
     log = chosen.data_dir / "worker.log"
     try:
         with Stack(chosen, host, port, workers, log, open=open) as stack:
+            logs.start(chosen.log, logging.WARNING)
             typer.echo(
                 f"Winnow answers at {stack.url}, its documentation at {stack.url}/docs (data: {chosen.data_dir})"
             )
@@ -71,7 +71,6 @@ def api(host: str = "127.0.0.1", port: int = 8000, data_dir: DataDir = None, ope
     from service.opening import Unusable, guarded, opened, reached
 
     chosen = settings(data_dir=data_dir)
-    logs.start(chosen.log)
     try:
         broker = reached(chosen)
         if chosen.database_url is None:
@@ -82,6 +81,7 @@ def api(host: str = "127.0.0.1", port: int = 8000, data_dir: DataDir = None, ope
         stop(error)
     except OSError as error:
         stop(f"the data folder {str(chosen.data_dir)!r} cannot be used: {error.strerror}")
+    logs.start(chosen.log)  # what went wrong until here was a sentence
     if not broker.durable():
         logging.getLogger("winnow.api").warning("Redis runs without AOF; a crash loses acknowledged writes")
     served = create_app(store, broker, Artifacts(chosen.artifacts), chosen)
@@ -101,7 +101,6 @@ def worker(
     from service.worker import main, new_name
 
     chosen, called = settings(data_dir=data_dir), name or new_name()
-    logs.start(chosen.log, worker=called)
     try:
         listed()
         reached(chosen)
@@ -109,6 +108,7 @@ def worker(
             GENERATORS.find(each)
     except (Unusable, Unknown) as error:
         stop(error)
+    logs.start(chosen.log, worker=called)
     main(chosen, model or [], called)
 
 
@@ -122,7 +122,6 @@ def run(
     """Run one job on an embedded service of its own and print the result as JSON."""
     from service.progress import watched
 
-    logs.start(settings().log, logging.WARNING)
     spec = read_spec(job)
     with own(data_dir, workers) as client:
         last = watched(client, [client.submit(spec).id])[0]
@@ -152,7 +151,6 @@ def demo(
     from service.demo import demonstrate
     from service.opening import Unusable
 
-    logs.start(settings().log, logging.WARNING)
     chosen, wait = alone(settings(data_dir=data_dir)), until_stopped if keep else None
     try:
         if language:

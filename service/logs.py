@@ -132,8 +132,8 @@ def start(kind: Literal["json", "text"], level: int = logging.INFO, **fields: st
     handler = logging.StreamHandler()
     handler.setFormatter((Json if kind == "json" else Words)(here(), **fields))
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    for chatty in ("httpx", "httpcore"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)  # a line a request is too much
+    for chatty in ("httpx", "httpcore", "alembic"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)  # a line a request, or a table, is too much
     log = logging.getLogger("winnow")
 
     def uncaught(kind: type[BaseException], error: BaseException, trace: Any) -> None:
