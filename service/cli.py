@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from service import logs
+from service import logs, tracing
 from service.cli_cards import audit, card
 from service.cli_client import emit, results, submit, watch
 from service.cli_compare import compare
@@ -36,6 +36,14 @@ def until_stopped() -> None:
     stopped.wait()
 
 
+def traces(service: str) -> None:
+    """Send spans, if a collector is named."""
+    try:
+        tracing.start(service)
+    except tracing.Untraceable as error:
+        stop(error)
+
+
 @app.command()
 def serve(
     host: str = "127.0.0.1",
@@ -52,6 +60,7 @@ def serve(
     log = chosen.data_dir / "worker.log"
     try:
         with Stack(chosen, host, port, workers, log, open=open) as stack:
+            traces("api")
             logs.start(chosen.log, logging.WARNING)
             typer.echo(
                 f"Winnow answers at {stack.url}, its documentation at {stack.url}/docs (data: {chosen.data_dir})"
@@ -81,6 +90,7 @@ def api(host: str = "127.0.0.1", port: int = 8000, data_dir: DataDir = None, ope
         stop(error)
     except OSError as error:
         stop(f"the data folder {str(chosen.data_dir)!r} cannot be used: {error.strerror}")
+    traces("api")
     logs.start(chosen.log)  # what went wrong until here was a sentence
     if not broker.durable():
         logging.getLogger("winnow.api").warning("Redis runs without AOF; a crash loses acknowledged writes")
@@ -108,6 +118,7 @@ def worker(
             GENERATORS.find(each)
     except (Unusable, Unknown) as error:
         stop(error)
+    traces("worker")
     logs.start(chosen.log, worker=called)
     main(chosen, model or [], called)
 

@@ -18,6 +18,8 @@ from types import MappingProxyType
 from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
 
+from service import tracing
+
 FIELDS = ("request", "job", "shard", "worker", "method", "route", "status", "ms", "trace")
 """What a line may carry beside time, level, logger, message and error."""
 SECRET = re.compile(r"wk_[\w.-]{6,}|(?<=://)[^\s/@]*(?=@)|(?i:(?<=bearer ))[^\s'\"]+")
@@ -99,6 +101,8 @@ class Lines(logging.Formatter):
             "message": record.getMessage(),
             **{name: known[name] for name in FIELDS if name in known},
         }
+        if trace := tracing.trace_id():
+            said["trace"] = trace
         if record.exc_info:
             said["error"] = self.formatException(record.exc_info)
         return {

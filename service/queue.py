@@ -6,6 +6,8 @@ claiming its own message again, and a message that lies idle for longer than the
 
 import contextlib
 import logging
+import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +18,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ResponseError
 from redis.retry import Retry
 
+from service import tracing
 from service.beat import Beat
 from service.spec import Ticket
 
@@ -44,18 +47,34 @@ return 1
 """
 
 
+FORMAT = 1
+"""Of messages, of the shards and the specs that they name. One more whenever an older worker would misread any of them.
+
+Messages of older formats are read for ever (those from before formats say none); a newer one is left to newer workers.
+"""
+LEFT = 5.0
+"""Seconds for which a stream is left alone in which a newer message was seen."""
+TRACE_SECONDS = 7 * 86_400
+
+
 @dataclass(frozen=True)
 class Delivery:
-    """A message in this worker's hands."""
+    """A message in this worker's hands. trace: the span that sent it, as traceparent."""
 
     stream: str
     message: str
     ticket: Ticket
+    trace: str | None = None
 
 
 def vitals(worker: str) -> str:
     """Where a worker's last beat stands until it expires."""
     return f"winnow:worker:{worker}"
+
+
+def remembered(job: int) -> str:
+    """Where the span that submitted a job stands, until its shards are sent."""
+    return f"winnow:trace:{job}"
 
 
 def stream(model: str, lane: str) -> str:
@@ -73,21 +92,40 @@ class Broker:
         if timeout:
             limits["retry"] = Retry(NoBackoff(), 1)  # once: after a restart of Redis the first call finds a dead socket
         self.redis: Any = redis.Redis.from_url(url, decode_responses=True, **limits)
+        self._left: dict[str, float] = {}  # streams, and until when they are left to newer workers
         self._finish: Any = self.redis.register_script(FINISH)
         self._renew: Any = self.redis.register_script(RENEW)
 
     def publish(self, tickets: Sequence[Ticket]) -> dict[int, str]:
         """Put shards into their streams; returns the message of each."""
-        names = {stream(ticket.model, ticket.lane) for ticket in tickets}
+        names, sent = {stream(ticket.model, ticket.lane) for ticket in tickets}, self._sent(tickets)
         for name in names:
             with contextlib.suppress(ResponseError):  # the group exists
                 self.redis.xgroup_create(name, GROUP, id="0", mkstream=True)
         with self.redis.pipeline(transaction=False) as pipe:
             pipe.sadd(STREAMS, *names)
             for ticket in tickets:
-                pipe.xadd(stream(ticket.model, ticket.lane), {"ticket": ticket.model_dump_json()})
+                fields = {"ticket": ticket.model_dump_json(), "format": FORMAT, **sent.get(ticket.job, {})}
+                pipe.xadd(stream(ticket.model, ticket.lane), fields)
             messages: list[str] = pipe.execute()[1:]
         return {ticket.shard: message for ticket, message in zip(tickets, messages, strict=True)}
+
+    def remember(self, job: int) -> None:
+        """Have the shards of a job go on with the trace that is open here. Does nothing where there is none."""
+        if trace := tracing.here():
+            with contextlib.suppress(redis.RedisError):  # a trace is no reason to refuse a job
+                self.redis.set(remembered(job), trace, ex=TRACE_SECONDS)
+
+    def _sent(self, tickets: Sequence[Ticket]) -> dict[int, dict[str, str]]:
+        """A span for each job whose shards are sent, and what their messages say of it."""
+        found: dict[int, dict[str, str]] = {}
+        if not tracing.on():
+            return found
+        shards = Counter(ticket.job for ticket in tickets)
+        for job, n in shards.items():
+            with tracing.span("dispatch", self.redis.get(remembered(job)), "producer", shards=n):
+                found[job] = {"trace": tracing.here() or ""}
+        return found
 
     def streams(self, models: Sequence[str], held: Sequence[str], turn: int = 0) -> list[str]:
         """Streams to pull from: interactive before batch, models already loaded first. No models: any.
@@ -111,13 +149,15 @@ class Broker:
         for name in streams:
             if len(found) >= count:
                 break
+            if time.monotonic() < self._left.get(name, 0.0):
+                continue
             try:
                 if expired:
                     found += self._expired(name, worker, count - len(found))
                 if len(found) < count:
                     new: Any = self.redis.xreadgroup(GROUP, worker, {name: ">"}, count=count - len(found))
                     pairs = [pair for _, pairs in _streams(new) for pair in pairs]
-                    found += self._deliveries(name, pairs)
+                    found += self._deliveries(name, worker, pairs)
             except ResponseError as error:
                 if "NOGROUP" not in str(error):
                     raise
@@ -133,22 +173,41 @@ class Broker:
             cursor, old, *_ = self.redis.xautoclaim(
                 name, GROUP, worker, self.lease_ms, start_id=cursor, count=count - len(found)
             )
-            found += self._deliveries(name, [(message, fields) for message, fields in old if fields])
-            if cursor == "0-0":
+            found += self._deliveries(name, worker, [(message, fields) for message, fields in old if fields])
+            if cursor == "0-0" or name in self._left:
                 break
         return found
 
-    def _deliveries(self, name: str, pairs: Sequence[tuple[str, dict[str, str]]]) -> list[Delivery]:
-        """Messages as deliveries; what is no ticket of ours is thrown away, or it would stop every worker."""
+    def _deliveries(self, name: str, worker: str, pairs: Sequence[tuple[str, dict[str, str]]]) -> list[Delivery]:
+        """Messages as deliveries. Newer ones are handed back; what is no ticket of ours is thrown away, or it would
+        stop every worker.
+        """
         found: list[Delivery] = []
+        newer: list[str] = []
+        self._left.pop(name, None)
         for message, fields in pairs:
+            if (format_ := fields.get("format", "0")).isdigit() and int(format_) > FORMAT:
+                newer.append(message)
+                continue
             try:
-                found.append(Delivery(name, message, Ticket.model_validate_json(fields.get("ticket", ""))))
+                ticket = Ticket.model_validate_json(fields.get("ticket", ""))
+                found.append(Delivery(name, message, ticket, fields.get("trace")))
             except ValidationError:
                 log.warning("message %s of %s is no ticket; thrown away", message, name)
                 self.redis.xack(name, GROUP, message)
                 self.redis.xdel(name, message)
+        if newer:
+            self._hand_on(name, worker, newer)
         return found
+
+    def _hand_on(self, name: str, worker: str, newer: list[str]) -> None:
+        """Let newer workers have these at once, and leave them the stream for a while."""
+        log.warning(
+            "%d messages of %s are of a newer format than %d; left to newer workers: upgrade this one",
+            len(newer), name, FORMAT,
+        )  # fmt: skip
+        self.redis.xclaim(name, GROUP, worker, 0, newer, idle=self.lease_ms + 1, justid=True)
+        self._left[name] = time.monotonic() + LEFT
 
     def renew(self, worker: str, deliveries: Sequence[Delivery]) -> list[Delivery]:
         """Keep leases; returns the deliveries that were lost to others."""

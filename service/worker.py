@@ -16,7 +16,7 @@ import redis
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from search.engine import Engine
-from service import catalog, logs
+from service import catalog, logs, tracing
 from service.artifacts import Artifacts
 from service.checkpoints import Checkpoints
 from service.execute import Finding, execute
@@ -139,9 +139,17 @@ class Worker:
             held.task = asyncio.create_task(self._work(held))
 
     async def _work(self, held: Held) -> None:
-        """One shard from claim to commit. Whatever goes wrong, the shard is left to somebody."""
-        claim = held.claim
+        """One shard from claim to its end."""
+        claim, delivery = held.claim, held.delivery
         logs.bind(shard=claim.shard)
+        about = {"shard": claim.shard, "attempt": claim.attempt, "worker": self.name}
+        with tracing.span("shard", delivery.trace, "consumer", model=delivery.ticket.model, **about):
+            await self._done(held)
+        await self._let_go(held)
+
+    async def _done(self, held: Held) -> None:
+        """Search and commit. Whatever goes wrong, the shard is left to somebody."""
+        claim = held.claim
         try:
             job = await self.jobs.of(claim)
             logs.bind(job=job.name)
@@ -164,13 +172,13 @@ class Worker:
         except Exception as error:
             log.exception("shard %d failed", claim.shard)
             await self._hand_back(held, catalog.reason(error))
-        await self._let_go(held)
 
     def _commit(self, claim: shards.Claim, job: Job, found: Sequence[Finding]) -> None:
         """Artifacts first, then the rows that name them: all of them or, when the claim is no longer good, none."""
-        results = written(claim, job.bench.prepared, found, self.artifacts)
-        if not self.store.write(shards.commit, claim, results):
-            log.warning("shard %d: another worker has it, nothing written", claim.shard)
+        with tracing.span("commit"):
+            results = written(claim, job.bench.prepared, found, self.artifacts)
+            if not self.store.write(shards.commit, claim, results):
+                log.warning("shard %d: another worker has it, nothing written", claim.shard)
 
     async def _hand_back(self, held: Held, error: str | None = None) -> None:
         try:

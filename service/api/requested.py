@@ -8,7 +8,7 @@ from time import perf_counter
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service import logs
+from service import logs, tracing
 
 log = logging.getLogger("winnow.api")
 HEADER = b"x-request-id"
@@ -18,9 +18,14 @@ QUIET = ("/healthz", "/readyz", "/metrics")
 JOB = re.compile(r"job_[0-9a-f]{27}")
 
 
+def header(scope: Scope, name: bytes) -> str | None:
+    """The first of that name."""
+    return next((value.decode("latin-1") for key, value in scope["headers"] if key.lower() == name), None)
+
+
 def request_id(scope: Scope) -> str:
     """The id that the client gave, if it is 8 to 128 letters, digits, `.`, `_`, `-` and no API key; else a new one."""
-    given = next((value.decode("latin-1") for name, value in scope["headers"] if name.lower() == HEADER), "")
+    given = header(scope, HEADER) or ""
     return given if VALID.fullmatch(given) and not logs.SECRET.search(given) else uuid.uuid4().hex
 
 
@@ -33,7 +38,13 @@ class Requested:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
-            return
+        elif scope["path"] in QUIET:
+            await self._answer(scope, receive, send, tracing.Span())
+        else:
+            with tracing.span("request", header(scope, b"traceparent"), "server") as open:
+                await self._answer(scope, receive, send, open)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, open: tracing.Span) -> None:
         name, started, status = request_id(scope), perf_counter(), 500
         logs.bind(request=name)
 
@@ -51,4 +62,5 @@ class Requested:
             job = scope.get("path_params", {}).get("job", "")
             about = {"method": scope["method"], "route": route, "status": status}
             about |= {"ms": round(1000 * (perf_counter() - started), 1), "job": job if JOB.fullmatch(job) else None}
+            open.say(f"{scope['method']} {route}", **{"http.response.status_code": status, "request": name})
             log.log(logging.DEBUG if route in QUIET else logging.INFO, "answered", extra=about)
