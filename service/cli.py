@@ -92,7 +92,7 @@ def api(host: str = "127.0.0.1", port: int = 8000, data_dir: DataDir = None, ope
         stop(f"the data folder {str(chosen.data_dir)!r} cannot be used: {error.strerror}")
     traces("api")
     logs.start(chosen.log)  # what went wrong until here was a sentence
-    if not broker.durable():
+    if broker.durable() is False:
         logging.getLogger("winnow.api").warning("Redis runs without AOF; a crash loses acknowledged writes")
     served = create_app(store, broker, Artifacts(chosen.artifacts), chosen)
     uvicorn.run(served, host=host, port=port, log_config=None, access_log=False)

@@ -2,6 +2,8 @@
 
 The pending entry of a message is its lease: Redis counts its idle time by its own clock, a worker renews it by
 claiming its own message again, and a message that lies idle for longer than the lease may be claimed by anybody.
+
+In a Cluster keys with the same text in braces lie on one node: the streams of a model, and all that is said of workers.
 """
 
 import contextlib
@@ -15,18 +17,20 @@ from typing import Any
 import redis
 from pydantic import ValidationError
 from redis.backoff import NoBackoff
+from redis.cluster import RedisCluster
 from redis.exceptions import ResponseError
 from redis.retry import Retry
 
 from service import tracing
 from service.beat import Beat
+from service.connecting import connected
 from service.spec import Ticket
 
 log = logging.getLogger("winnow.queue")
 GROUP = "workers"
 STREAMS = "winnow:streams"
 DEAD = "winnow:dead"
-WORKERS = "winnow:workers"
+WORKERS = "winnow:{workers}"
 LANES = ("interactive", "batch")
 
 # Atomic end of a delivery: only its holder may acknowledge and delete it. Stands against a worker whose lease ran out.
@@ -69,7 +73,7 @@ class Delivery:
 
 def vitals(worker: str) -> str:
     """Where a worker's last beat stands until it expires."""
-    return f"winnow:worker:{worker}"
+    return f"{WORKERS}:{worker}"
 
 
 def remembered(job: int) -> str:
@@ -79,7 +83,12 @@ def remembered(job: int) -> str:
 
 def stream(model: str, lane: str) -> str:
     """Where the shards of a model wait."""
-    return f"winnow:q:{model}:{lane}"
+    return f"winnow:q:{{{model}}}:{lane}"
+
+
+def shown(name: str) -> str:
+    """A stream as people read it: MODEL:LANE."""
+    return name.removeprefix("winnow:q:").replace("{", "").replace("}", "")
 
 
 class Broker:
@@ -91,7 +100,7 @@ class Broker:
         limits: dict[str, Any] = {"socket_timeout": timeout or 5, "socket_connect_timeout": timeout or 5}
         if timeout:
             limits["retry"] = Retry(NoBackoff(), 1)  # once: after a restart of Redis the first call finds a dead socket
-        self.redis: Any = redis.Redis.from_url(url, decode_responses=True, **limits)
+        self.redis: Any = connected(url, decode_responses=True, **limits)
         self._left: dict[str, float] = {}  # streams, and until when they are left to newer workers
         self._finish: Any = self.redis.register_script(FINISH)
         self._renew: Any = self.redis.register_script(RENEW)
@@ -239,7 +248,7 @@ class Broker:
     def depth(self) -> dict[str, int]:
         """Messages in each stream, in workers' hands or waiting."""
         names: list[str] = sorted(self.redis.smembers(STREAMS))
-        return {name.removeprefix("winnow:q:"): self.redis.xlen(name) for name in names}
+        return {shown(name): self.redis.xlen(name) for name in names}
 
     def leases(self) -> dict[str, list[float]]:
         """Of each stream, seconds since each lease was last renewed, by Redis's clock; 10,000 leases at most."""
@@ -247,7 +256,7 @@ class Broker:
         for name in sorted(self.redis.smembers(STREAMS)):
             with contextlib.suppress(ResponseError):  # its group is gone
                 pending = self.redis.xpending_range(name, GROUP, "-", "+", 10_000)
-                found[name.removeprefix("winnow:q:")] = [entry["time_since_delivered"] / 1000 for entry in pending]
+                found[shown(name)] = [entry["time_since_delivered"] / 1000 for entry in pending]
         return found
 
     def bury(self, ticket: Ticket, reason: str) -> None:
@@ -282,15 +291,18 @@ class Broker:
                 log.warning("what worker %s says of itself cannot be read: %s", name, error)
         return found
 
-    def durable(self) -> bool:
+    def durable(self) -> bool | None:
         """Whether Redis writes its log before it forgets: without AOF a crash loses acknowledged writes.
 
-        True also where Redis does not let us ask.
+        None where Redis does not let us ask. Of a Cluster: whether every primary does.
         """
+        nodes: list[Any] = [self.redis]
+        if isinstance(self.redis, RedisCluster):
+            nodes = [self.redis.get_redis_connection(node) for node in self.redis.get_primaries()]
         try:
-            return self.redis.config_get("appendonly").get("appendonly") == "yes"
+            return all(node.config_get("appendonly").get("appendonly") == "yes" for node in nodes)
         except ResponseError:
-            return True
+            return None
 
 
 def _streams(reply: Any) -> list[tuple[str, list[tuple[str, dict[str, str]]]]]:

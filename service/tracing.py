@@ -23,7 +23,7 @@ class Untraceable(RuntimeError):
 class Span:
     """What is being done. This one is not recorded."""
 
-    def say(self, name: str | None = None, **attributes: str | float) -> None:
+    def say(self, name: str | None = None, /, **attributes: str | float) -> None:
         """Another name, and more about it."""
 
 
@@ -33,7 +33,7 @@ class Recorded(Span):
 
     span: Any
 
-    def say(self, name: str | None = None, **attributes: str | float) -> None:
+    def say(self, name: str | None = None, /, **attributes: str | float) -> None:
         """The same, recorded."""
         if name is not None:
             self.span.update_name(name)
