@@ -7,7 +7,7 @@ COPY generators generators
 COPY verifiers verifiers
 COPY service service
 COPY bench bench
-RUN pip install --no-cache-dir -c constraints.txt '.[postgres,otel]'
+RUN pip install --quiet --no-cache-dir -c constraints.txt '.[postgres,otel]'
 RUN useradd --uid 10001 --create-home winnow && mkdir /data && chown 10001:10001 /data
 USER 10001:10001
 ENV WINNOW_DATA_DIR=/data WINNOW_LOG=json

@@ -3,14 +3,14 @@ FROM python:3.11.14-slim-bookworm
 ARG TORCH_INDEX=""
 WORKDIR /app
 COPY pyproject.toml constraints.txt README.md LICENSE ./
-RUN pip install --no-cache-dir -c constraints.txt ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} torch
+RUN pip install --quiet --no-cache-dir -c constraints.txt ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} torch
 COPY search search
 COPY generators generators
 COPY verifiers verifiers
 COPY service service
 COPY bench bench
-RUN pip install --no-cache-dir -c constraints.txt '.[torch,text,postgres,otel]' \
-    && pip install --no-cache-dir -c constraints.txt --no-deps ccexam
+RUN pip install --quiet --no-cache-dir -c constraints.txt '.[torch,text,postgres,otel]' \
+    && pip install --quiet --no-cache-dir -c constraints.txt --no-deps ccexam
 RUN useradd --uid 10001 --create-home winnow && mkdir /data && chown 10001:10001 /data
 USER 10001:10001
 ENV WINNOW_DATA_DIR=/data WINNOW_LOG=json HF_HUB_OFFLINE=1 \
