@@ -120,7 +120,7 @@ def check(image: Image, redis: str) -> None:
                 raise RuntimeError(f"{image.name} is not well")
             time.sleep(0.5)
         child.send_signal(signal.SIGTERM)
-        if code := child.wait(30):
+        if (code := child.wait(30)) not in (0, -signal.SIGTERM):  # uvicorn shuts down, then ends by the signal
             raise RuntimeError(f"{image.name} ended with {code} on SIGTERM")
     finally:
         child.kill()

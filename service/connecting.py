@@ -55,6 +55,20 @@ def connected(url: str, **options: Any) -> Any:
     )
 
 
+def durable(client: Any) -> bool | None:
+    """Whether Redis writes its log before it forgets: without AOF a crash loses acknowledged writes.
+
+    None where Redis does not let us ask. Of a Cluster: whether every primary does.
+    """
+    nodes: list[Any] = [client]
+    if isinstance(client, RedisCluster):
+        nodes = [client.get_redis_connection(node) for node in client.get_primaries()]
+    try:
+        return all(node.config_get("appendonly").get("appendonly") == "yes" for node in nodes)
+    except redis.ResponseError:
+        return None
+
+
 def parsed(url: str) -> Address:
     """Hosts, path and options of a URL of several hosts. Raises ValueError."""
     parts = urlsplit(url)

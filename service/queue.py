@@ -9,21 +9,19 @@ In a Cluster keys with the same text in braces lie on one node: the streams of a
 import contextlib
 import logging
 import time
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import redis
 from pydantic import ValidationError
 from redis.backoff import NoBackoff
-from redis.cluster import RedisCluster
 from redis.exceptions import ResponseError
 from redis.retry import Retry
 
 from service import tracing
 from service.beat import Beat
-from service.connecting import connected
+from service.connecting import connected, durable
+from service.messages import FORMAT, LEFT, TRACE_SECONDS, Delivery, fields_of, is_newer, remembered, sent_traces
 from service.spec import Ticket
 
 log = logging.getLogger("winnow.queue")
@@ -51,34 +49,9 @@ return 1
 """
 
 
-FORMAT = 1
-"""Of messages, of the shards and the specs that they name. One more whenever an older worker would misread any of them.
-
-Messages of older formats are read for ever (those from before formats say none); a newer one is left to newer workers.
-"""
-LEFT = 5.0
-"""Seconds for which a stream is left alone in which a newer message was seen."""
-TRACE_SECONDS = 7 * 86_400
-
-
-@dataclass(frozen=True)
-class Delivery:
-    """A message in this worker's hands. trace: the span that sent it, as traceparent."""
-
-    stream: str
-    message: str
-    ticket: Ticket
-    trace: str | None = None
-
-
 def vitals(worker: str) -> str:
     """Where a worker's last beat stands until it expires."""
     return f"{WORKERS}:{worker}"
-
-
-def remembered(job: int) -> str:
-    """Where the span that submitted a job stands, until its shards are sent."""
-    return f"winnow:trace:{job}"
 
 
 def stream(model: str, lane: str) -> str:
@@ -107,15 +80,14 @@ class Broker:
 
     def publish(self, tickets: Sequence[Ticket]) -> dict[int, str]:
         """Put shards into their streams; returns the message of each."""
-        names, sent = {stream(ticket.model, ticket.lane) for ticket in tickets}, self._sent(tickets)
+        names, sent = {stream(ticket.model, ticket.lane) for ticket in tickets}, sent_traces(self.redis, tickets)
         for name in names:
             with contextlib.suppress(ResponseError):  # the group exists
                 self.redis.xgroup_create(name, GROUP, id="0", mkstream=True)
         with self.redis.pipeline(transaction=False) as pipe:
             pipe.sadd(STREAMS, *names)
             for ticket in tickets:
-                fields = {"ticket": ticket.model_dump_json(), "format": FORMAT, **sent.get(ticket.job, {})}
-                pipe.xadd(stream(ticket.model, ticket.lane), fields)
+                pipe.xadd(stream(ticket.model, ticket.lane), fields_of(ticket, sent))
             messages: list[str] = pipe.execute()[1:]
         return {ticket.shard: message for ticket, message in zip(tickets, messages, strict=True)}
 
@@ -124,17 +96,6 @@ class Broker:
         if trace := tracing.here():
             with contextlib.suppress(redis.RedisError):  # a trace is no reason to refuse a job
                 self.redis.set(remembered(job), trace, ex=TRACE_SECONDS)
-
-    def _sent(self, tickets: Sequence[Ticket]) -> dict[int, dict[str, str]]:
-        """A span for each job whose shards are sent, and what their messages say of it."""
-        found: dict[int, dict[str, str]] = {}
-        if not tracing.on():
-            return found
-        shards = Counter(ticket.job for ticket in tickets)
-        for job, n in shards.items():
-            with tracing.span("dispatch", self.redis.get(remembered(job)), "producer", shards=n):
-                found[job] = {"trace": tracing.here() or ""}
-        return found
 
     def streams(self, models: Sequence[str], held: Sequence[str], turn: int = 0) -> list[str]:
         """Streams to pull from: interactive before batch, models already loaded first. No models: any.
@@ -188,14 +149,12 @@ class Broker:
         return found
 
     def _deliveries(self, name: str, worker: str, pairs: Sequence[tuple[str, dict[str, str]]]) -> list[Delivery]:
-        """Messages as deliveries. Newer ones are handed back; what is no ticket of ours is thrown away, or it would
-        stop every worker.
-        """
+        """Messages as deliveries. Newer ones are handed on; what is no ticket is thrown away: it would stop us."""
         found: list[Delivery] = []
         newer: list[str] = []
         self._left.pop(name, None)
         for message, fields in pairs:
-            if (format_ := fields.get("format", "0")).isdigit() and int(format_) > FORMAT:
+            if is_newer(fields):
                 newer.append(message)
                 continue
             try:
@@ -211,10 +170,7 @@ class Broker:
 
     def _hand_on(self, name: str, worker: str, newer: list[str]) -> None:
         """Let newer workers have these at once, and leave them the stream for a while."""
-        log.warning(
-            "%d messages of %s are of a newer format than %d; left to newer workers: upgrade this one",
-            len(newer), name, FORMAT,
-        )  # fmt: skip
+        log.warning("%d messages of %s are of a newer format than %d; upgrade this worker", len(newer), name, FORMAT)
         self.redis.xclaim(name, GROUP, worker, 0, newer, idle=self.lease_ms + 1, justid=True)
         self._left[name] = time.monotonic() + LEFT
 
@@ -292,17 +248,8 @@ class Broker:
         return found
 
     def durable(self) -> bool | None:
-        """Whether Redis writes its log before it forgets: without AOF a crash loses acknowledged writes.
-
-        None where Redis does not let us ask. Of a Cluster: whether every primary does.
-        """
-        nodes: list[Any] = [self.redis]
-        if isinstance(self.redis, RedisCluster):
-            nodes = [self.redis.get_redis_connection(node) for node in self.redis.get_primaries()]
-        try:
-            return all(node.config_get("appendonly").get("appendonly") == "yes" for node in nodes)
-        except ResponseError:
-            return None
+        """Whether a crash loses no acknowledged write; None where Redis does not let us ask."""
+        return durable(self.redis)
 
 
 def _streams(reply: Any) -> list[tuple[str, list[tuple[str, dict[str, str]]]]]:

@@ -15,7 +15,8 @@ from helping import SLOW, prepared, until
 from service.artifacts import Artifacts
 from service.beat import Batches, Beat
 from service.feeder import LEADER, Feeder
-from service.queue import DEAD, FORMAT, GROUP, STREAMS, WORKERS, Broker, Delivery, stream, vitals
+from service.messages import FORMAT
+from service.queue import DEAD, GROUP, STREAMS, WORKERS, Broker, Delivery, stream, vitals
 from service.spec import Lane, Ticket
 from service.store import Store, dispatch, jobs, shards
 from service.store.schema import jobs as jobs_table

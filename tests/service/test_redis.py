@@ -18,8 +18,9 @@ from service.artifacts import Artifacts
 from service.beat import Beat
 from service.connecting import connected, parsed
 from service.feeder import Feeder
+from service.messages import remembered
 from service.opening import Unusable, reached
-from service.queue import WORKERS, Broker, remembered, stream, vitals
+from service.queue import WORKERS, Broker, stream, vitals
 from service.redis_server import redis_program
 from service.settings import Settings
 from service.spec import Ticket
@@ -83,7 +84,7 @@ def walk(broker: Broker, store: Store) -> None:
 
 def test_sentinels_fail_over_in_the_middle_of_a_job(plugins: None, tmp_path: Path) -> None:
     """The primary dies; the Sentinels make the replica primary; the job ends whole, each shard counted once."""
-    spec = job(3, 150, model=SLOW)  # about 4.5 s of work in 6 shards
+    spec = job(2, 150, model=SLOW)  # about 3 s of work in 4 shards
     with (
         watched(tmp_path) as (url, primary),
         service(tmp_path / "data", redis_url=url, lease_seconds=2, workers=2) as (_, client),
@@ -106,10 +107,10 @@ def test_a_cluster(plugins: None, store: Store, tmp_path: Path) -> None:
         assert len(homes) > 1
         assert len({broker.redis.keyslot(key) for key in (WORKERS, vitals("a"), vitals("b"))}) == 1
         walk(broker, store)
-        with service(tmp_path / "data", redis_url=url, workers=2) as (_, client):
+        with service(tmp_path / "data", redis_url=url) as (_, client):
             for model in (SLOW, {"name": "toy/markov"}):
                 judges = ["toy/linear"] if model is SLOW else [{"name": "toy/count", "symbol": 1}]
-                whole(client, done(client, job(2, 20, model=model, verifiers=judges)), 20)
+                whole(client, done(client, job(1, 20, model=model, verifiers=judges)), 20)
 
 
 def test_tls(store: Store, tmp_path: Path) -> None:
