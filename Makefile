@@ -6,7 +6,7 @@ export HF_HUB_OFFLINE ?= 1
 PROMPTS ?= 40
 JOBS ?= 2
 
-.PHONY: install check test demo bench screenshots clean help
+.PHONY: install check test demo bench screenshots images-check clean help
 .DEFAULT_GOAL := help
 
 install: $(VENV)/installed ## virtual environment with everything (torch first, pinned)
@@ -38,8 +38,12 @@ bench: install ## ratios as JSON; wants a quiet machine
 screenshots: install ## pictures of the page in docs/screens, from real jobs; needs Chromium
 	$(BIN)/python -m docs.screenshots
 
+IMAGES ?= api
+images-check: ## the steps of the images as a script, in a clean directory; IMAGES="api worker" takes torch too
+	$(PYTHON) docker/check.py $(IMAGES)
+
 clean: ## remove what the targets made
 	rm -rf $(VENV) demo build dist *.egg-info .ruff_cache .pytest_cache .hypothesis
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1	/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1	/' | expand -t 19

@@ -10,6 +10,7 @@ from search.plugins import Plugin, Unknown
 from search.ports import Config, Generator
 from search.scoring import reason_of
 from search.tools import Weighted
+from service.logs import hidden
 from service.spec import JobSpec
 from verifiers.features import FEATURES
 from verifiers.parts import Composed
@@ -29,8 +30,8 @@ class Choice:
 
 
 def reason(error: BaseException) -> str:
-    """An exception as a record that any database keeps."""
-    return reason_of(error, 2000)
+    """An exception as a record that any database keeps, without secrets."""
+    return hidden(reason_of(error, 2000))
 
 
 def listed(names: list[str]) -> str:

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -39,6 +40,7 @@ class Settings(BaseSettings):
         default="", description="What the model `language` may be: folders, GGUF files, hub ids, commas between."
     )
     window: int = Field(default=256, ge=1, description="Shards of one owner, model and lane in Redis at a time.")
+    log: Literal["text", "json"] = Field(default="text", description="How log lines are written.")
     body_limit: int = Field(default=16 * 2**20, ge=1, description="Largest request body, in bytes.")
     file_limit: int = Field(default=200 * 2**20, ge=1, description="Largest upload of a batch file, in bytes.")
 

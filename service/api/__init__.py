@@ -17,6 +17,7 @@ from service.api.doors import routes as doors
 from service.api.doors.batching import Batching
 from service.api.guard import BodyLimit
 from service.api.metrics import Fleet
+from service.api.requested import Requested
 from service.api.waiting import Endings
 from service.artifacts import Artifacts
 from service.feeder import Feeder
@@ -56,6 +57,7 @@ def create_app(store: Store, broker: Broker, artifacts: Artifacts, settings: Set
     app.state.registry.register(Fleet(store, app.state.watch))
     app.add_middleware(Access, store=store, broker=broker)
     app.add_middleware(BodyLimit, limit=settings.body_limit, files=settings.file_limit)
+    app.add_middleware(Requested)
     errors.install(app)
     doors.install(app)
     app.include_router(jobs.router)

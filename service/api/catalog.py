@@ -1,5 +1,8 @@
 """Routes that say what a job may name, and whether the service is well."""
 
+import json
+from typing import Any
+
 import redis
 import sqlalchemy as sa
 from fastapi import APIRouter, Request, Response
@@ -10,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from search.plugins import Registry, Unknown
 from service.api.errors import Problem, problem
 from service.catalog import REGISTRIES, described
+from service.queue import Broker
 from service.store import blobs
 from service.views import Plugins, PluginView
 
@@ -61,19 +65,24 @@ def healthz() -> dict[str, str]:
 
 @router.get("/readyz", tags=["health"])
 def readyz(request: Request) -> Response:
-    """Database and queue answer: 200, or 503 with what is wrong."""
+    """Database and queue answer: 200 with `warnings`, or 503 with what is wrong."""
     wrong: list[str] = []
+    warnings: list[str] = []
     try:
         request.app.state.store.read(lambda connection: connection.execute(sa.text("select 1")).scalar())
     except SQLAlchemyError:
         wrong.append("the database does not answer")
     try:
-        request.app.state.broker.redis.ping()
+        broker: Broker = request.app.state.watch.broker
+        broker.redis.ping()
+        if broker.durable() is False:
+            warnings.append("Redis runs without AOF (appendonly no): a crash loses acknowledged writes")
     except redis.RedisError:
         wrong.append("the queue does not answer")
     if wrong:
         return problem(503, "; ".join(wrong), headers={"Retry-After": "2"})
-    return Response('{"status": "ready"}', media_type="application/json")
+    said: dict[str, Any] = {"status": "ready"} | ({"warnings": warnings} if warnings else {})
+    return Response(json.dumps(said), media_type="application/json")
 
 
 @router.get("/metrics", tags=["health"], response_class=PlainTextResponse)

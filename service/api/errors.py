@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 
+from service import logs
 from service.catalog import Invalid
 from service.curve import Judgeless, TooMany
 from service.spec import JobSpec
@@ -135,4 +136,5 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def _bug(_: Request, error: Exception) -> JSONResponse:
         log.exception("unexpected", exc_info=error)
-        return problem(500, "an unexpected error; it is in the server's log")
+        told = {"X-Request-Id": str(logs.CONTEXT.get().get("request", ""))}
+        return problem(500, "an unexpected error; it is in the server's log", headers=told)

@@ -1,6 +1,7 @@
 """The dispatcher against a real server: who holds a message, and what happens when Redis forgets."""
 
 import asyncio
+import json
 import socket
 import threading
 import time
@@ -14,6 +15,7 @@ from helping import SLOW, prepared, until
 from service.artifacts import Artifacts
 from service.beat import Batches, Beat
 from service.feeder import LEADER, Feeder
+from service.messages import FORMAT
 from service.queue import GROUP, STREAMS, WORKERS, Broker, Delivery, stream, vitals
 from service.spec import Lane, Ticket
 from service.store import Store, dispatch, jobs, shards
@@ -140,6 +142,27 @@ def test_what_is_no_ticket_is_thrown_away(broker: Broker) -> None:
     broker.publish([ticket(2)])
     assert [d.ticket.shard for d in pull(broker, "a")] == [1, 2]
     assert broker.depth() == {"m:batch": 2}
+
+
+def test_formats_of_messages(valkey: str, broker: Broker, caplog: pytest.LogCaptureFixture) -> None:
+    """One from before formats is read. A newer one is left to newer workers, at once, and older ones are read on."""
+    name = stream("m", "batch")
+    broker.publish([ticket(1)])
+    broker.redis.xadd(name, {"ticket": ticket(2).model_dump_json()})
+    later = Ticket(shard=3, job=1, model="m", lane="batch").model_dump() | {"new_field": 1}
+    newer = broker.redis.xadd(name, {"ticket": json.dumps(later), "format": FORMAT + 1, "trace": "t"})
+    patient = Broker(valkey, 600)
+    assert [d.ticket.shard for d in pull(patient, "old")] == [1, 2]
+    assert f"1 messages of {name} are of a newer format than {FORMAT}" in caplog.text
+    # Whoever comes next has it without waiting for a lease of ten minutes; the old worker leaves the stream alone.
+    ((message, _),) = patient.redis.xautoclaim(name, GROUP, "new", patient.lease_ms, count=9)[1]
+    assert message == newer
+    broker.publish([ticket(4)])
+    assert pull(patient, "old") == []
+    patient._left[name] = 0.0  # its time is over
+    assert [d.ticket.shard for d in pull(patient, "old")] == [4]
+    assert broker.depth() == {"m:batch": 4}
+    patient.redis.close()
 
 
 def test_durable(broker: Broker) -> None:
