@@ -2,6 +2,7 @@
 
 import logging
 import socket
+import threading
 import uuid
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -23,6 +24,7 @@ from service.feeder import Feeder
 from service.queue import Broker
 from service.settings import Settings
 from service.store import Store
+from verifiers.programs import tiers
 
 log = logging.getLogger("winnow.api")
 
@@ -36,6 +38,7 @@ def create_app(store: Store, broker: Broker, artifacts: Artifacts, settings: Set
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
         threads = [feeder.start(), driver.start()]
+        threading.Thread(target=tiers.standing, name="tiers", daemon=True).start()  # looked at once, before it is asked
         yield
         feeder.stop()
         driver.stop()

@@ -1,5 +1,7 @@
 """Routes that say what a job may name, and whether the service is well."""
 
+import json
+
 import redis
 import sqlalchemy as sa
 from fastapi import APIRouter, Request, Response
@@ -11,6 +13,7 @@ from service.api.errors import Problem, problem
 from service.catalog import REGISTRIES, described
 from service.store import blobs
 from service.views import Plugins, PluginView
+from verifiers.programs import tiers
 
 router = APIRouter()
 
@@ -60,7 +63,7 @@ def healthz() -> dict[str, str]:
 
 @router.get("/readyz", tags=["health"])
 def readyz(request: Request) -> Response:
-    """Database and queue answer: 200, or 503 with what is wrong."""
+    """Database and queue answer: 200, with the tier at which this machine runs programs; or 503 with what is wrong."""
     wrong: list[str] = []
     try:
         request.app.state.store.read(lambda connection: connection.execute(sa.text("select 1")).scalar())
@@ -72,7 +75,9 @@ def readyz(request: Request) -> Response:
         wrong.append("the queue does not answer")
     if wrong:
         return problem(503, "; ".join(wrong), headers={"Retry-After": "2"})
-    return Response('{"status": "ready"}', media_type="application/json")
+    found = tiers.standing()
+    said = {"status": "ready", "programs": {"tier": found.tier, "missing": list(found.missing)}}
+    return Response(json.dumps(said), media_type="application/json")
 
 
 @router.get("/metrics", tags=["health"])

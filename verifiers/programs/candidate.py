@@ -83,7 +83,7 @@ def failed(fault: Fault, tier: str, value: float = 0.0) -> Score:
 
 
 def program(answer: str, prefix: str = "", entry: str = "def ") -> str:
-    """The source text in an answer, behind the prefix: the last fenced block with `entry` in it, else the last, else all."""
+    """The source in an answer, behind the prefix: the last fenced block with `entry`, else the last one, else all."""
     blocks = _FENCED.findall(answer)
     named = [block for block in blocks if entry in block]
     return prefix + (named or blocks or [answer])[-1]

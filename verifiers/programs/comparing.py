@@ -1,4 +1,4 @@
-"""Whether a result is the expected one. Both are of Python's own types, in the worker's memory, and no code of the program's is."""
+"""Whether a result is the expected one. Both are of Python's own types, and in the worker's memory."""
 
 import math
 from collections.abc import Sequence

@@ -108,6 +108,6 @@ class Pool:
         self._wanted.release()
 
 
-def cold(tier: str) -> Pool:
-    """A pool of Python sandboxes without any ahead."""
-    return Pool(starter(tier, python()), 0, tier)
+def pooled(tier: str, size: int = 0) -> Pool:
+    """Python sandboxes at a tier. Raises LookupError or Unsupported where there can be none."""
+    return Pool(starter(tier, python()), size, tier)

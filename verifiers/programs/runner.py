@@ -63,7 +63,7 @@ class Link:
     """Frames over two pipes: four bytes of length, then the text."""
 
     def __init__(self, commands: int, replies: int) -> None:
-        from _json import encode_basestring_ascii as quote  # pyright: ignore[reportMissingModuleSource]
+        from _json import encode_basestring_ascii as quote
 
         self.commands, self.replies, self.quote = commands, replies, quote
 
@@ -77,7 +77,7 @@ class Link:
         while len(found) < count:
             some = posix.read(self.commands, min(count - len(found), 65536))
             if not some:
-                posix._exit(0)
+                posix._exit(0)  # pyright: ignore[reportPrivateUsage]
             found += some
         return found
 

@@ -118,7 +118,7 @@ class Sandbox:
             raise Fault("protocol_error", str(error)) from error
 
     def pump(self, done: Callable[[], bool], deadline: float, *needed: str) -> None:
-        """Write and read until `done`. Raises Fault at the deadline, at too much output, at the end of a needed pipe."""
+        """Write and read until `done`. Raises Fault at the deadline, at too much output, where a needed pipe ends."""
         while not done():
             if any(getattr(self.pipes, name) < 0 for name in needed):
                 raise self.ended()
@@ -234,9 +234,18 @@ def made(command: Command, tier: str, user: int | None, files: Mapping[str, byte
             theirs[name] = os.memfd_create(name)
             os.write(theirs[name], content)
             os.lseek(theirs[name], 0, os.SEEK_SET)
-        standard = {"stdin": theirs["input"], "stdout": theirs["output"], "stderr": theirs["errors"]}
-        others = [end for end in theirs.values() if end not in standard.values()]
-        process = Popen(command(theirs), **standard, pass_fds=others, env={}, cwd="/", start_new_session=True, **who)  # noqa: S603
+        passed = [theirs[name] for name in ("commands", "replies", *files, *(["info"] if files else []))]
+        process = Popen(  # noqa: S603 - our own command line
+            command(theirs),
+            stdin=theirs["input"],
+            stdout=theirs["output"],
+            stderr=theirs["errors"],
+            pass_fds=passed,
+            env={},
+            cwd="/",
+            start_new_session=not files,  # bubblewrap does that itself
+            **who,
+        )
     except BaseException:
         for end in ours.values():
             os.close(end)

@@ -19,9 +19,8 @@ def layers(runtime: Runtime, program: int | None = None) -> dict[str, list[str]]
         files += ["--perms", "0444", "--file", str(program), PROGRAM]
     return {
         "namespaces": ["--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"],
-        "user": ["--unshare-user", "--uid", "1000", "--gid", "1000"],
+        "user": ["--unshare-user", "--uid", "1000", "--gid", "1000", "--cap-drop", "ALL"],
         "no more users": ["--disable-userns"],
-        "no capabilities": ["--cap-drop", "ALL"],
         "no terminal": ["--new-session"],
         "dies with the worker": ["--die-with-parent"],
         "no reaper": ["--as-pid-1"],

@@ -9,8 +9,7 @@ from typing import Literal
 
 from verifiers.programs import lite
 from verifiers.programs.limits import Fault, Limits
-from verifiers.programs.pool import Pool, starter
-from verifiers.programs.runtimes import python
+from verifiers.programs.pool import Pool, pooled
 from verifiers.programs.seccomp import Unsupported
 
 Tier = Literal["strict", "lite", "refuse"]
@@ -44,7 +43,7 @@ REMEDIES = {
     "kernel.apparmor_restrict_unprivileged_userns=0 or an AppArmor profile for bwrap (Ubuntu); in Docker "
     "--security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined",
     "landlock": "Linux 6.2 or newer with `landlock` among the security modules (kernel parameter lsm=)",
-    "may enter": "install the system's python3 (apt-get install python3-minimal), or run Winnow from a folder under /usr or /opt",
+    "may enter": "install the system's python3 (apt-get install python3-minimal), or have Winnow's under /usr or /opt",
     "table": "run programs on x86_64 or aarch64",
 }
 
@@ -76,12 +75,12 @@ def tried(tier: Tier) -> str | None:
     if tier == "lite" and lite.version() < lite.LEAST:
         return f"the kernel has Landlock {lite.version()}; {lite.LEAST} or newer is needed"
     try:
-        pool = Pool(starter(tier, python()), 0, tier)
+        pool = pooled(tier)
     except (LookupError, Unsupported, OSError) as error:
         return str(error)
     try:
         with pool.take() as sandbox:
-            sandbox.limit(Limits())
+            sandbox.limit(Limits.model_validate({}))
             end = monotonic() + 10
             sandbox.ask("define", CHECK, deadline=end)
             kind, *said = sandbox.ask("call", "held", (tier == "strict",), {}, deadline=end)
@@ -128,7 +127,7 @@ def cores() -> int:
 
 @cache
 def _pool() -> Pool:
-    return Pool(starter(standing().tier, python()), 2 * cores(), standing().tier)
+    return pooled(standing().tier, 2 * cores())
 
 
 def pool() -> Pool:

@@ -1,13 +1,14 @@
-"""Values and frames between the worker and a sandbox, as the worker has them: it writes literals and reads typed JSON."""
+"""Values between the worker and a sandbox, at the worker's end: it writes literals and reads typed JSON."""
 
 import json
+from collections import Counter
 from typing import Any, cast
 
 from pydantic import JsonValue
 
 LARGEST = 2**20
 """Bytes of one reply."""
-DEEPEST = 110
+DEEPEST, COLLIDING = 110, 50
 
 
 class Garbled(ValueError):
@@ -96,10 +97,19 @@ def _tagged(kind: str, inside: Any, depth: int) -> Any:
         case "t":
             return tuple(value(inside, depth))
         case "s":
-            return set(value(inside, depth))
+            return set(hashable(value(inside, depth)))
         case "z":
-            return frozenset(value(inside, depth))
+            return frozenset(hashable(value(inside, depth)))
         case "d":
-            return {key: held for key, held in map(tuple, value(inside, depth))}
+            pairs: list[tuple[Any, Any]] = value(inside, depth)
+            hashable([key for key, _ in pairs])
+            return dict(pairs)
         case _:
             raise Garbled("a value of no known type")
+
+
+def hashable(keys: list[Any]) -> list[Any]:
+    """The same keys. Raises Garbled where many share a hash: a table of them would take the square of their number."""
+    if len(keys) > COLLIDING and max(Counter(map(hash, keys)).values()) > COLLIDING:
+        raise Garbled("a set or a dict whose keys share one hash")
+    return keys
