@@ -16,8 +16,7 @@ def judged(pool: Pool, target: AssertsTarget, source: str, limits: Limits, least
     """The verdict on one program: 1 when the suite came to its end and called it `least` times, else 0."""
     try:
         with Candidate(pool, limits, source) as candidate, pool.take() as suite:
-            suite.limit(limits)
-            calls = relayed(suite, candidate, target)
+            calls = relayed(suite, candidate, target, limits)
     except Fault as fault:
         return failed(fault, pool.tier)
     if calls < least:
@@ -27,10 +26,10 @@ def judged(pool: Pool, target: AssertsTarget, source: str, limits: Limits, least
     return Score(1.0, True, f"pass: {calls} calls [{pool.tier}]")
 
 
-def relayed(suite: Sandbox, candidate: Candidate, target: AssertsTarget) -> int:
+def relayed(suite: Sandbox, candidate: Candidate, target: AssertsTarget, limits: Limits) -> int:
     """Carry calls and results to and fro until the suite has come to its end; the calls. Raises Fault."""
     name, calls, raised = uuid.uuid4().hex, 0, False
-    command: tuple[Any, ...] = ("suite", name, target.entry, target.prefix, target.tests)
+    command: tuple[Any, ...] = ("suite", name, limits.kernel, target.entry, target.prefix, target.tests)
     while True:
         try:
             reply = suite.tell(*command, deadline=candidate.end, answer=name)

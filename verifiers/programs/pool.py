@@ -16,6 +16,8 @@ from verifiers.programs.seccomp import compiled
 Start = Callable[[], Sandbox]
 _TURN = itertools.count()
 TRIES = 3
+LOADER = "import marshal,posix,sys\nexec(marshal.loads(posix.read(int(sys.argv[1]),{size})))"
+"""Reads the runner, compiled once: to compile it takes longer than to start the interpreter."""
 
 
 def stranger() -> int | None:
@@ -27,15 +29,16 @@ def stranger() -> int | None:
 
 def starter(tier: str, runtime: Runtime) -> Start:
     """What starts a sandbox with the runner in it, at a tier. Raises Unsupported."""
-    text = RUNNER.read_text("utf-8")
+    runner = runtime.compiled(RUNNER.read_text("utf-8"))
     before = f"{lite.entrance(runtime)}\n" if tier == "lite" else ""
     seen = {"seccomp": compiled()} if tier == "strict" else {}
 
     def command(ends: Mapping[str, int]) -> list[str]:
         walls = strict.command(runtime, ends) if tier == "strict" else []
-        return [*walls, *runtime.argv, "-c", before + text, str(ends["commands"]), str(ends["replies"])]
+        start = before + LOADER.format(size=len(runner))
+        return [*walls, *runtime.argv, "-c", start, str(ends["commands"]), str(ends["replies"])]
 
-    return lambda: made(command, tier, stranger(), seen)
+    return lambda: made(command, tier, stranger(), seen, runner)
 
 
 def other(runtime: Runtime, program: str, limits: Limits) -> Start:
@@ -67,22 +70,35 @@ class Pool:
         while True:
             self._wanted.acquire()
             if self._closed:
-                return
+                return self._drain()
             try:
                 self._made.put(self._start())
-            except BaseException as error:
+            except Exception as error:
                 self._made.put(error)
 
     def start(self) -> Sandbox:
-        """A sandbox that was started; another is started in its place. Raises Fault sandbox_error."""
-        self._wanted.release()
+        """A sandbox that was started. Raises Fault sandbox_error.
+
+        Where one waited, another is started in its place when it is closed, and not beside it; else one is started now.
+        """
         try:
-            found = self._made.get(timeout=PATIENCE)
+            found, waited = self._made.get_nowait(), True
         except queue.Empty:
-            raise Fault("sandbox_error", "none was started in time") from None
+            self._wanted.release()
+            found, waited = self._next(), False
         if isinstance(found, BaseException):
+            if waited:
+                self._wanted.release()
             raise Fault("sandbox_error", f"{type(found).__name__}: {found}"[:300]) from found
+        if waited:
+            found.closed = self._wanted.release
         return found
+
+    def _next(self) -> Sandbox | BaseException:
+        try:
+            return self._made.get(timeout=PATIENCE)
+        except queue.Empty:
+            return TimeoutError("none was started in time")
 
     def take(self) -> Sandbox:
         """One that is ready to serve calls. Raises Fault sandbox_error."""
@@ -101,11 +117,13 @@ class Pool:
     def close(self) -> None:
         """End those that wait, and the thread."""
         self._closed = True
+        self._wanted.release()
+
+    def _drain(self) -> None:
         with suppress(queue.Empty):
             while True:
                 if isinstance(found := self._made.get_nowait(), Sandbox):
                     found.close()
-        self._wanted.release()
 
 
 def pooled(tier: str, size: int = 0) -> Pool:

@@ -1,16 +1,21 @@
 """What runs inside a sandbox: the other end of the frames. Its text is given to a bare interpreter; nothing imports it.
 
-It is not trusted: a program shares its memory, and may read and write all that it can. So there is nothing here to
+Commands: a kind, an id, limits to take on first ({} for those in force), and what the kind needs. It is not trusted: a program shares its memory, and may read and write all that it can. So there is nothing here to
 find but the arguments of the call in hand, and nothing to forge but that call's result, which a program may choose
 anyway. Commands are Python literals, written by the worker; replies are typed JSON, read by it with suspicion.
 Only modules that are built into the interpreter are loaded, or as good as: every run pays for them.
 """
 
+from __future__ import annotations
+
 import builtins
 import posix
 import sys
-from collections.abc import Callable
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # these two would double what a start costs
+    from collections.abc import Callable
+    from typing import Any
 
 MOST, DEEPEST = 200_000, 100  # parts of a value; levels
 
@@ -105,7 +110,7 @@ class Link:
 
 def limited(limits: dict[str, int]) -> None:
     """Limits of this process that it cannot raise again."""
-    import resource
+    import resource  # already loaded
 
     for name, limit in limits.items():
         resource.setrlimit(getattr(resource, name), (limit, limit))
@@ -141,18 +146,22 @@ def proxy(link: Link, name: str) -> Callable[..., Any]:
 
 def main(commands: int, replies: int) -> str:
     """Obey commands until there are no more, or until one is to run a whole program: its source."""
+    import resource as _
+
     link = Link(commands, replies)
     builtins.exit = builtins.quit = sys.exit  # `site`, which has them, is not loaded
     link.reply('"ready"')
     space: dict[str, Any] = {}
     while True:
-        kind, name, *given = link.read()
+        kind, name, limits, *given = link.read()
         name = link.quote(name)
         try:
-            if kind == "limits":
-                limited(given[0])
-                result = "null"
-            elif kind == "define":
+            limited(limits)
+        except Exception as error:
+            link.reply(name, '"unlimited"', link.quote(str(error)))
+            continue
+        try:
+            if kind == "define":
                 space = module("program")
                 exec(compile(given[0], "<program>", "exec"), space)  # noqa: S102 - what this process is for
                 result = "null"

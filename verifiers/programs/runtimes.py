@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 import sys
 from dataclasses import dataclass
 from functools import cache
@@ -22,6 +23,15 @@ class Runtime:
     argv: tuple[str, ...]
     binds: tuple[str, ...] = ()
     frames: bool = False
+
+    def compiled(self, source: str) -> bytes:
+        """Source text as code of this very interpreter. Raises OSError."""
+        command = [
+            *self.argv,
+            "-c",
+            "import marshal,sys;sys.stdout.buffer.write(marshal.dumps(compile(sys.stdin.read(),'r','exec')))",
+        ]
+        return subprocess.run(command, input=source.encode(), capture_output=True, check=True, cwd="/", env={}).stdout  # noqa: S603
 
 
 def reachable(path: Path) -> bool:

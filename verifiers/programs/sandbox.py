@@ -7,7 +7,9 @@ import signal
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from subprocess import Popen, TimeoutExpired
 from types import TracebackType
@@ -49,6 +51,9 @@ class Sandbox:
         self.output = {"output": bytearray(), "errors": bytearray()}
         self.said = 0  # bytes of output, kept or not
         self.kept = KEPT
+        self.limits: dict[str, int] = {}
+        self.closed: Callable[[], object] = bool
+        """Called when it is closed."""
         self.began, self.seconds = time.monotonic(), 0.0  # limit of processor time, and since when
 
     def __enter__(self) -> Self:
@@ -78,25 +83,26 @@ class Sandbox:
             else:
                 os.close(handle)
 
+    def limit(self, limits: Limits) -> None:
+        """Put the kernel's limits on it with its next command."""
+        self.limits = limits.kernel
+        self.began, self.seconds = time.monotonic(), float(self.limits["RLIMIT_CPU"])
+
     def ask(self, kind: str, *parts: Any, deadline: float) -> list[JsonValue]:
         """Send a command, and wait for the reply to this very one; without its id. Raises Fault."""
         name = uuid.uuid4().hex
-        return self.tell(kind, name, *parts, deadline=deadline, answer=name)
+        limits, self.limits = self.limits, {}
+        return self.tell(kind, name, limits, *parts, deadline=deadline, answer=name)
 
     def tell(self, *parts: Any, deadline: float, answer: str) -> list[JsonValue]:
-        """Send a command, and wait for a reply of that id; without the id. Raises Fault."""
+        """Send what is asked for, and wait for a reply of that id; without the id. Raises Fault."""
         self.unsent["commands"] += wire.frame(*parts)
         reply = self._frame(deadline)
         if len(reply) < 2 or reply[0] != answer:
             raise Fault("protocol_error", "a reply to no question")
-        return reply[1:]
-
-    def limit(self, limits: Limits) -> None:
-        """Put the kernel's limits on it, before it sees a program. Raises Fault sandbox_error."""
-        self.began, self.seconds = time.monotonic(), float(limits.kernel["RLIMIT_CPU"])
-        reply = self.ask("limits", limits.kernel, deadline=time.monotonic() + PATIENCE)
-        if reply[0] != "value":
+        if reply[1] == "unlimited":
             raise Fault("sandbox_error", f"its limits cannot be set: {reply!s:.200}")
+        return reply[1:]
 
     def _frame(self, deadline: float) -> list[JsonValue]:
         """The next reply. Raises Fault."""
@@ -200,27 +206,33 @@ class Sandbox:
         return self.process.poll() is None
 
     def close(self) -> None:
-        """Kill it, wait until it is gone, and let go of all that it holds."""
+        """Kill all of it, and let go of what it holds. A thread of its own waits until it is gone."""
         for handle in self.handles:
             with suppress(ProcessLookupError, PermissionError):
                 signal.pidfd_send_signal(handle, signal.SIGKILL)
-            if len(self.handles) > 1 and handle is self.handles[0]:
-                with suppress(TimeoutExpired):  # bubblewrap ends behind it, when the namespace is empty
-                    self.process.wait(5)
-        self.process.wait()
-        for handle in self.handles:
             os.close(handle)
+        if self.handles:
+            try:
+                _reaper().submit(self.process.wait)
+            except RuntimeError:  # the interpreter is ending
+                self.process.wait()
+            self.closed()
         self.handles.clear()
         for name in vars(self.pipes):
             self.pipes.close(name)
+
+
+@cache
+def _reaper() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, "reaper")
 
 
 Command = Callable[[Mapping[str, int]], Sequence[str]]
 """A command line, given the descriptors on the sandbox's side by their names."""
 
 
-def made(command: Command, tier: str, user: int | None, files: Mapping[str, bytes]) -> Sandbox:
-    """Start a sandbox. files: texts that the command reads from descriptors of these names.
+def made(command: Command, tier: str, user: int | None, files: Mapping[str, bytes], first: bytes = b"") -> Sandbox:
+    """Start a sandbox. files: texts that the command reads from descriptors of these names. first: its first command.
 
     The process dies with the thread that calls this. Raises OSError.
     """
@@ -234,6 +246,7 @@ def made(command: Command, tier: str, user: int | None, files: Mapping[str, byte
             theirs[name] = os.memfd_create(name)
             os.write(theirs[name], content)
             os.lseek(theirs[name], 0, os.SEEK_SET)
+        os.write(ours["commands"], first)
         passed = [theirs[name] for name in ("commands", "replies", *files, *(["info"] if files else []))]
         process = Popen(  # noqa: S603 - our own command line
             command(theirs),
