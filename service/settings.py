@@ -39,6 +39,10 @@ class Settings(BaseSettings):
     language_models: str = Field(
         default="", description="What the model `language` may be: folders, GGUF files, hub ids, commas between."
     )
+    programs: Literal["auto", "strict", "lite"] = Field(
+        default="auto",
+        description="Walls around programs: the best there are, or one tier. From the environment alone.",
+    )
     window: int = Field(default=256, ge=1, description="Shards of one owner, model and lane in Redis at a time.")
     log: Literal["text", "json"] = Field(default="text", description="How log lines are written.")
     body_limit: int = Field(default=16 * 2**20, ge=1, description="Largest request body, in bytes.")

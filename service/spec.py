@@ -71,9 +71,9 @@ JudgeField = Annotated[JudgeRef, BeforeValidator(_named, json_schema_input_type=
 
 
 class ItemsFrom(Frozen):
-    """Items of a reasoning-gym task, drawn when the job is submitted."""
+    """Items of a reasoning-gym task, or of HumanEval, drawn when the job is submitted."""
 
-    task: str = Field(max_length=200, description="Name of the task, such as lcm.")
+    task: str = Field(max_length=200, description="Name of the task, such as lcm or human_eval.")
     count: int = Field(30, ge=1, le=2000, description="Items to draw.")
     seed: int = Field(0, ge=0, lt=2**31, description="The same seed draws the same items.")
     shots: int = Field(0, ge=0, le=16, description="Solved examples in front of each question.")

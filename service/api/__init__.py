@@ -2,6 +2,7 @@
 
 import logging
 import socket
+import threading
 import uuid
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -25,6 +26,7 @@ from service.queue import Broker
 from service.settings import Settings
 from service.store import Store
 from service.webhooks import Deliverer
+from verifiers.programs import tiers
 
 log = logging.getLogger("winnow.api")
 
@@ -38,6 +40,7 @@ def create_app(store: Store, broker: Broker, artifacts: Artifacts, settings: Set
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
         threads = [one.start() for one in beside]
+        threading.Thread(target=tiers.standing, name="tiers", daemon=True).start()  # looked at once, before it is asked
         yield
         for one in beside:
             one.stop()

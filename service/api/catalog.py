@@ -16,6 +16,7 @@ from service.catalog import REGISTRIES, described
 from service.queue import Broker
 from service.store import blobs
 from service.views import Plugins, PluginView
+from verifiers.programs import tiers
 
 router = APIRouter()
 
@@ -65,7 +66,7 @@ def healthz() -> dict[str, str]:
 
 @router.get("/readyz", tags=["health"])
 def readyz(request: Request) -> Response:
-    """Database and queue answer: 200 with `warnings`, or 503 with what is wrong."""
+    """Database and queue answer: 200 with `warnings` and the tier at which this machine runs programs; or 503 and why."""
     wrong: list[str] = []
     warnings: list[str] = []
     try:
@@ -81,7 +82,9 @@ def readyz(request: Request) -> Response:
         wrong.append("the queue does not answer")
     if wrong:
         return problem(503, "; ".join(wrong), headers={"Retry-After": "2"})
-    said: dict[str, Any] = {"status": "ready"} | ({"warnings": warnings} if warnings else {})
+    found = tiers.standing()
+    programs = {"tier": found.tier, "missing": list(found.missing)}
+    said: dict[str, Any] = {"status": "ready", "programs": programs} | ({"warnings": warnings} if warnings else {})
     return Response(json.dumps(said), media_type="application/json")
 
 

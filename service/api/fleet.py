@@ -86,7 +86,9 @@ def worker_view(beat: Beat, now: float) -> WorkerView:
     """A worker by its last beat."""
     models = {name: _batches(batches) for name, batches in sorted(beat.models.items())}
     age = max(0.0, now - beat.at)
-    return WorkerView(worker=beat.worker, at=beat.at, age=age, resident=beat.resident, models=models)
+    return WorkerView(
+        worker=beat.worker, at=beat.at, age=age, resident=beat.resident, models=models, programs=beat.programs
+    )
 
 
 def _batches(batches: Batches) -> BatchesView:

@@ -22,6 +22,7 @@ class WorkerView(View):
     age: float = Field(description="Seconds since then by the API's clock.")
     resident: int | None = Field(description="Bytes of memory; null where that is not known.")
     models: dict[str, BatchesView]
+    programs: str | None = Field(None, description="Tier at which it runs programs: strict, lite or refuse.")
 
 
 class Workers(View):

@@ -21,6 +21,7 @@ def pictures():
     return [bar, np.zeros((28, 28), np.uint8), *noise]
 
 
+PROGRAMS = ["def f(x): return x * x", "def f(x): return 5", "```\ndef f(x):\n    return 1 / 0\n```", "none"]
 SAMPLES = {
     "toy/linear": ({}, None, [0.5, -1, 3.25]),
     "toy/quadratic": ({"center": 1.0}, None, [0.5, -1, 3.25]),
@@ -42,6 +43,9 @@ SAMPLES = {
     "ensemble": ({"verifiers": ["numeric", "exact"]}, "7", ["7", "7.0", "8"]),
     "cascade": ({"stages": [{"verifier": "exact", "above": 1.0}, {"verifier": "numeric"}]}, "7", ["7", "7.0", "8"]),
     "calibrated": ({"verifier": "numeric", "pairs": [[0, False], [1, True]]}, "7", ["7", "7.0", "8"]),
+    "program/values": ({}, {"entry": "f", "cases": [{"args": [2], "expected": 4}]}, PROGRAMS),
+    "program/asserts": ({}, {"entry": "f", "tests": "assert f(2) == 4"}, PROGRAMS),
+    "program/stdio": ({}, {"cases": [{"stdin": "2", "stdout": "4"}]}, ["print(int(input()) ** 2)", "print(5)", "1 +"]),
     "json_schema": ({"schema": {"type": "object"}}, None, ["{}", '{"a": 1}', "[1]", "{"]),
     "digit_classifier": ({}, "1", pictures()),
     "digit_classifier_b": ({}, 1, pictures()),
