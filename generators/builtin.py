@@ -11,6 +11,7 @@ GENERATORS = Registry(
         "toy/bits": "generators.toy:bits",
         "toy/markov": "generators.toy:markov",
         "toy/noop": "generators.toy:noop",
+        "dna8": "generators.dna:dna8",
         "digits": "generators.digits:digits",
         "digits-early": "generators.digits:digits_early",
         "digits-unconditional": "generators.digits:digits_unconditional",
