@@ -12,6 +12,7 @@ GENERATORS = Registry(
         "toy/markov": "generators.toy:markov",
         "toy/noop": "generators.toy:noop",
         "dna8": "generators.dna:dna8",
+        "molecules": "generators.molecules:molecules",
         "digits": "generators.digits:digits",
         "digits-early": "generators.digits:digits_early",
         "digits-unconditional": "generators.digits:digits_unconditional",

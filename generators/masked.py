@@ -12,7 +12,7 @@ import numpy as np
 
 from generators import correctors
 from generators.sampling import Sampling
-from generators.unmasking import CONFIDENT, MASK, UNIFORM, Mixed, ancestral, filled, kept, mixed, next_places
+from generators.unmasking import CONFIDENT, MASK, UNIFORM, Mixed, ancestral, drawn, filled, kept, mixed, next_places
 from search.keys import FILL, START, Words, fold, uniforms
 from search.ports import Bools, Floats, Generator, Ints, Item, Rows
 
@@ -111,16 +111,15 @@ class Masked:
 
     def preview(self, rows: Rows) -> list[Any]:
         """Masked places filled with the likeliest symbols, or drawn `fills` times: then {"fills": [answers]}."""
-        columns, L, V = rows.columns, self.law.length, self.law.symbols  # noqa: N806
+        columns = rows.columns
         masked, fills = columns["text"] == MASK, columns["fills"]
         likely = np.where(masked, columns["log_p"].argmax(-1), columns["text"])
         out = list(map(self.law.write, likely))
-        for i in np.flatnonzero((fills > 0) & masked.any(1)).tolist():
-            k = int(fills[i])
-            u = uniforms(fold(rows.keys[i : i + 1], np.uint32(FILL), 0), rows.step[i : i + 1], k * L * V)
-            many = revealed_all(columns["text"][i], columns["log_p"][i], u.reshape(k, L, V))
-            answers = list(map(self.law.write, many))
-            out[i] = {"fills": answers} if k > 1 else answers[0]
+        for k in set(fills[masked.any(1)].tolist()) - {0}:
+            who = np.flatnonzero((fills == k) & masked.any(1))
+            for i, strings in zip(who.tolist(), self._fills(rows[who], k), strict=True):
+                answers = list(map(self.law.write, strings))
+                out[i] = {"fills": answers} if k > 1 else answers[0]
         return out
 
     def finish(self, rows: Rows) -> list[Any]:
@@ -171,6 +170,13 @@ class Masked:
         """What the last step added; 0 for the law itself."""
         return rows.columns["log_weight"] if self.exponents else np.zeros(len(rows))
 
+    def _fills(self, rows: Rows, k: int) -> Ints:
+        """k strings for each row, [n, k, L], in which every masked place is drawn alone."""
+        n, L, V = len(rows), self.law.length, self.law.symbols  # noqa: N806
+        u = uniforms(fold(rows.keys, np.uint32(FILL), 0), rows.step, k * L * V).reshape(n, k, L, V)
+        text = rows.columns["text"][:, None]
+        return np.where(text == MASK, drawn(rows.columns["log_p"][:, None].astype(np.float64), u), text)
+
     def _next(self, rows: Rows) -> Bools:
         columns, L = rows.columns, self.law.length  # noqa: N806
         masked, grid = columns["text"] == MASK, columns["grid"]
@@ -208,11 +214,3 @@ def revealed(rows: Rows, tokens: Any, log_p: Any, places: Bools) -> Any:
     u = uniforms(rows.keys[who], rows.step[who], 1 + L + V * int(rank.max() + 1))[:, 1 + L :]
     u = u.reshape(len(who), -1, V)[np.nonzero(places[who])[0], rank]
     return filled(tokens, log_p.astype(np.float64), places, u)
-
-
-def revealed_all(tokens: Any, log_p: Any, u: Floats) -> Ints:
-    """k strings [k, L] in which every masked place of `tokens` [L] is drawn alone. u: uniforms [k, L, V]."""
-    masked = np.broadcast_to(tokens == MASK, u.shape[:2])
-    return filled(
-        np.broadcast_to(tokens, u.shape[:2]), np.broadcast_to(log_p, u.shape).astype(np.float64), masked, u[masked]
-    )

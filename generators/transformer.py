@@ -45,8 +45,8 @@ def network(symbols: int, length: int, width: int, layers: int, heads: int) -> A
 
 
 @cache
-def loaded(weights: str) -> tuple[Any, dict[str, Any]]:
-    """The network of weights/WEIGHTS.safetensors on the process's device, once per process, and its metadata."""
+def loaded(weights: str) -> tuple[Any, str]:
+    """The network of weights/WEIGHTS.safetensors, once per process, in evaluation mode, and the device it is on."""
     import json
 
     from safetensors import safe_open
@@ -55,7 +55,7 @@ def loaded(weights: str) -> tuple[Any, dict[str, Any]]:
 
     with safe_open(WEIGHTS / f"{weights}.safetensors", "pt") as file:
         about = json.loads(file.metadata()["about"])
-        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
     net = network(len(about["alphabet"]), **about["shape"])
     net.load_state_dict(state)
-    return net.float().eval().requires_grad_(False).to(device()), about
+    return net.float().eval().requires_grad_(False).to(device()), device()

