@@ -9,7 +9,7 @@ COPY generators generators
 COPY verifiers verifiers
 COPY service service
 COPY bench bench
-RUN pip install --no-cache-dir -c constraints.txt '.[torch]' && pip install --no-cache-dir -c constraints.txt --no-deps ccexam \
+RUN pip install --no-cache-dir -c constraints.txt '.[torch,molecules]' && pip install --no-cache-dir -c constraints.txt --no-deps ccexam \
     && useradd --create-home winnow && mkdir /data && chown winnow /data
 USER winnow
 ENV WINNOW_DATA_DIR=/data HF_HUB_OFFLINE=1 \
