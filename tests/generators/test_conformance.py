@@ -25,6 +25,7 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any] | None]] = [
     ("toy/markov", {}, {}),
     ("toy/markov", {"stop": 2, "text": True}, None),
     ("toy/noop", {}, {}),
+    ("molecules", {"sampler": "ancestral", "steps": 4}, {"sampler": "ancestral", "steps": 3, "fills": 2}),
     ("digits", {"steps": 3}, {"steps": 2, "eta": 1.0}),
     ("digits", {"steps": 2, "solver": "pc"}, {"steps": 3, "solver": "euler"}),
     ("digits", {"steps": 4, "solver": "dpm++"}, {"steps": 3, "solver": "unipc"}),

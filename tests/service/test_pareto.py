@@ -53,3 +53,27 @@ def test_what_is_no_molecule_is_unscored_and_counted(client: Client) -> None:
     assert [answer.answer == "CCCCCCCC" for answer in answers] == read
     assert 0 < view.counts.unscored == read.count(False)
     assert all("it is no SMILES" in (a.scores[0].reason or "") for a, ok in zip(answers, read, strict=True) if not ok)
+
+
+@pytest.mark.skipif(not (find_spec("rdkit") and find_spec("torch")), reason="NOT EXAMINED: needs the extra `molecules`")
+def test_molecules_are_steered_by_rdkit_in_processes(client: Client) -> None:
+    """Several fills of every preview, a limit as a factor, a prompt that stays; the network is called in a worker."""
+    limit = {"verifier": {"name": "molecule/sa", "limit": 6.0}, "passed": True}
+    reward = {"name": "product", "factors": [{"verifier": "molecule/qed"}, limit]}
+    spec = {
+        "model": {"name": "molecules", "sampler": "ancestral", "steps": 6, "fills": 2},
+        "items": [{"prompt": "[C][=C][C][=C][C][=C][Ring1][=Branch1]..."}],
+        "verifiers": [{"name": "soft", "verifier": reward, "tilt": 20.0}],
+        "graders": ["molecule/valid"],
+        "search": {"method": "soft_value", "n": 2, "children": 3},
+    }
+    view = done(client, spec)
+    answers = list(client.candidates(view.id))
+    assert len(answers) == 2
+    assert view.usage.evaluations == 2 * 3 * 6
+    for answer in answers:
+        assert answer.grades[0].passed is True
+        assert isinstance(answer.answer, str)
+        assert answer.answer.lower().count("c") >= 6
+    refusal = client.http.post("/v1/jobs", json=spec | {"items": [{"prompt": "CCO"}]})
+    assert "the prompt holds 'C'; valid" in refused(refusal, 422)["detail"]
