@@ -12,6 +12,7 @@ GENERATORS = Registry(
         "toy/markov": "generators.toy:markov",
         "toy/noop": "generators.toy:noop",
         "dna8": "generators.dna:dna8",
+        "rna": "generators.rna:rna",
         "molecules": "generators.molecules:molecules",
         "digits": "generators.digits:digits",
         "digits-early": "generators.digits:digits_early",

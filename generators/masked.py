@@ -53,7 +53,7 @@ class Masked:
     @property
     def steps(self) -> int:
         """At most: a row with given tokens is done before."""
-        return self.sampling.evaluations
+        return self.sampling.grid or self.law.length
 
     @property
     def price(self) -> int:

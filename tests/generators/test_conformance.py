@@ -13,7 +13,11 @@ from search.keys import START, Words, normals
 from search.ports import Item, Rows
 
 ITEMS = [Item(prompt="3"), Item(prompt="8")]
-FILLED_IN = {"dna8": [Item(), Item(prompt="AC____GT")], "molecules": [Item(), Item(prompt="[C][C]_[O]...")]}
+FILLED_IN = {
+    "rna": [Item(), Item(prompt="GG__CC")],
+    "dna8": [Item(), Item(prompt="AC____GT")],
+    "molecules": [Item(), Item(prompt="[C][C]_[O]...")],
+}
 # (name, configuration, configuration of a job that shares its calls, or None)
 CASES: list[tuple[str, dict[str, Any], dict[str, Any] | None]] = [
     ("toy/gaussian_mixture", {}, {}),
@@ -25,6 +29,7 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any] | None]] = [
     ("toy/markov", {}, {}),
     ("toy/markov", {"stop": 2, "text": True}, None),
     ("toy/noop", {}, {}),
+    ("rna", {"length": 6, "gc": 0.6}, {"length": 6, "gc": 0.6, "fills": 2}),
     ("molecules", {"sampler": "ancestral", "steps": 4}, {"sampler": "ancestral", "steps": 3, "fills": 2}),
     ("digits", {"steps": 3}, {"steps": 2, "eta": 1.0}),
     ("digits", {"steps": 2, "solver": "pc"}, {"steps": 3, "solver": "euler"}),
@@ -60,7 +65,7 @@ def test_passes(name: str, config: dict[str, Any], company: dict[str, Any] | Non
         tolerance=1e-4
         if image or name == "molecules"
         else 0.0,  # matrix products round differently in batches of different size
-        count=8 if name.startswith(("toy", "dna")) else 4,
+        count=8 if name.startswith(("toy", "dna", "rna")) else 4,
     )
 
 

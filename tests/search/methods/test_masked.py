@@ -85,6 +85,7 @@ def test_the_discrete_corrector_samples_powers_and_products(
     dna = model("dna8", stacking=0.6, guide=-0.4)
     plan = {"particles": 256, "tilt": tilt, "target": target, "ess": 0.7}
     dna = dna.toward(tuple(b for b in powers if b))
+    assert (dna.steps, dna.price) == (8, np.count_nonzero(powers))
     searches = [Search(dna, BINDS, "feynman_kac", plan, seed) for seed in range(30)]
     follow(searches, aimed / z, math.log(z), p)
 
