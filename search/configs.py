@@ -53,7 +53,7 @@ class MethodConfig(Config):
 
     @property
     def rule(self) -> str:
-        """How an item's answer is chosen from its samples: `verifier`, `first_pass`, `diverse`, or a vote's name."""
+        """How an item's answer is chosen: `verifier`, `first_pass`, `diverse`, `pareto`, or a vote's name."""
         return "verifier"
 
     @property

@@ -19,6 +19,7 @@ _PARITY = 0x1BD11BDA
 START = 0x7FFFFFFF
 FORK = 0x7FFFFFFE
 CHOICE = 0x7FFFFFFD
+FILL = 0x7FFFFFFC
 
 
 def threefry(k0: Any, k1: Any, c0: Any, c1: Any) -> tuple[Any, Any]:

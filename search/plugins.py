@@ -32,6 +32,7 @@ class Facts:
     """What is known of a plug-in without calling it. `offers` and `needs` are capabilities that must meet.
 
     together: a verifier whose scores depend on the other answers of the call, such as a tournament.
+    here: what this machine gives to it, in one sentence.
     """
 
     version: str = "1"
@@ -39,6 +40,7 @@ class Facts:
     needs: frozenset[str] = frozenset()
     place: Place = "thread"
     together: bool = False
+    here: Callable[[], str] | None = None
 
 
 def plugin(
@@ -48,11 +50,12 @@ def plugin(
     needs: tuple[str, ...] = (),
     place: Place = "thread",
     together: bool = False,
+    here: Callable[[], str] | None = None,
 ) -> Callable[[F], F]:
     """Decorate a factory with its facts. Change `version` whenever the same input may give another result."""
 
     def mark(factory: F) -> F:
-        factory.facts = Facts(version, frozenset(offers), frozenset(needs), place, together)  # type: ignore[attr-defined]
+        factory.facts = Facts(version, frozenset(offers), frozenset(needs), place, together, here)  # type: ignore[attr-defined]
         return factory
 
     return mark

@@ -6,7 +6,11 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Batches(BaseModel):
-    """What the networks of one model have done on a worker. room: rows that all calls could have held at `limit`."""
+    """What the networks of one model have done on a worker.
+
+    room: rows that all calls could have held at `limit`. evaluations: rows times the price of one. seconds: how long
+    the worker has held a shard of the model, from its claim to its end.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -14,6 +18,8 @@ class Batches(BaseModel):
     rows: int = 0
     room: int = 0
     limit: int = 0
+    evaluations: int = 0
+    seconds: float = 0.0
 
     @property
     def fill(self) -> float | None:
@@ -21,13 +27,17 @@ class Batches(BaseModel):
         return self.rows / self.room if self.room else None
 
     def beside(self, other: Self) -> Self:
-        """Both together; the limit is the larger one."""
-        calls, rows, room = self.calls + other.calls, self.rows + other.rows, self.room + other.room
-        return type(self)(calls=calls, rows=rows, room=room, limit=max(self.limit, other.limit))
+        """Both together; limit and seconds are the larger ones."""
+        added = {name: getattr(self, name) + getattr(other, name) for name in ("calls", "rows", "room", "evaluations")}
+        limit, seconds = max(self.limit, other.limit), max(self.seconds, other.seconds)
+        return type(self)(**added, limit=limit, seconds=seconds)
 
 
 class Beat(BaseModel):
-    """How a worker fares. at: seconds since 1970 by its clock. resident: bytes of memory, None if not known."""
+    """How a worker fares. at: seconds since 1970 by its clock. resident: bytes of memory, None if not known.
+
+    programs: the tier of its walls around programs; None before it has looked.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -35,3 +45,4 @@ class Beat(BaseModel):
     at: float
     resident: int | None
     models: dict[str, Batches]
+    programs: str | None = None

@@ -18,7 +18,7 @@ from service.curves.grouped import Share
 from service.curves.imperfect import rogan_gladen
 from service.drift import Mine, drift, passed_share, rate_views, share_view
 from service.store import audits
-from service.store.jobs import Missing
+from service.store.access import Missing
 from service.store.results import judges_of
 from service.truth import NONE, Rates, Truth, by_grader, by_labels, rates, together
 from service.views import AgreementView, AuditCounts, Bin, CalibrationView, Card, CardName, Cards, Drift

@@ -26,6 +26,7 @@ from service.checks import (
     uncounted,
     unkept,
     unmet,
+    unopposed,
     unplaced,
     unspoken,
     untargeted,
@@ -124,6 +125,7 @@ def described(kind: str, name: str) -> PluginView:
             version=facts.version,
             card=plugin.card,
             config=plugin.schema(),
+            here=facts.here() if facts.here else None,
             offers=sorted(facts.offers),
             needs=sorted(facts.needs),
         )
@@ -189,6 +191,7 @@ def prepare(spec: JobSpec) -> Prepared:
         errors.extend(uncounted(spec, model) + unspoken(spec, model))
     if method:
         errors.extend(unkept(spec, method) + unweighted(spec, method) + unplaced(method))
+        errors.extend(unopposed(spec, method))
     if errors or not model or not method:
         raise Invalid(errors)
     return Prepared(spec, model, method, tuple(judges))

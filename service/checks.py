@@ -10,6 +10,7 @@ from search.plugins import Plugin, Unknown
 from search.ports import Config, Generator
 from search.scoring import reason_of
 from search.tools import Weighted
+from service.logs import hidden
 from service.spec import JobSpec
 from verifiers.features import FEATURES
 from verifiers.parts import Composed
@@ -29,8 +30,8 @@ class Choice:
 
 
 def reason(error: BaseException) -> str:
-    """An exception as a record that any database keeps."""
-    return reason_of(error, 2000)
+    """An exception as a record that any database keeps, without secrets."""
+    return hidden(reason_of(error, 2000))
 
 
 def listed(names: list[str]) -> str:
@@ -111,6 +112,14 @@ def unkept(spec: JobSpec, method: Choice) -> list[dict[str, Any]]:
         return []
     why = "several verifiers" if select == "verifier" else select
     return [{"loc": ["keep"], "msg": f"'top_k' cannot tell which answers {why} will select; valid here: all"}]
+
+
+def unopposed(spec: JobSpec, method: Choice) -> list[dict[str, Any]]:
+    """`pareto` with a single verifier, whose front is its best answer."""
+    assert isinstance(method.config, MethodConfig)
+    if method.config.rule != "pareto" or len(spec.verifiers) > 1:
+        return []
+    return [{"loc": ["search", "select"], "msg": "'pareto' needs two verifiers or more; with one, use 'verifier'"}]
 
 
 def unplaced(method: Choice) -> list[dict[str, Any]]:

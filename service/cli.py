@@ -1,5 +1,6 @@
 """`winnow`: serve, work, and everything a client does. Heavy imports stay inside the commands."""
 
+import logging
 import signal
 import threading
 from pathlib import Path
@@ -7,10 +8,12 @@ from typing import Annotated
 
 import typer
 
+from service import logs, tracing
 from service.cli_cards import audit, card
 from service.cli_client import emit, results, submit, watch
 from service.cli_compare import compare
 from service.cli_curve import curve
+from service.cli_dead import app as dead
 from service.cli_input import DataDir, alone, own, read_spec, settings, stop
 from service.cli_keys import app as keys
 from service.cli_report import report
@@ -34,6 +37,14 @@ def until_stopped() -> None:
     stopped.wait()
 
 
+def traces(service: str) -> None:
+    """Send spans, if a collector is named."""
+    try:
+        tracing.start(service)
+    except tracing.Untraceable as error:
+        stop(error)
+
+
 @app.command()
 def serve(
     host: str = "127.0.0.1",
@@ -50,6 +61,8 @@ def serve(
     log = chosen.data_dir / "worker.log"
     try:
         with Stack(chosen, host, port, workers, log, open=open) as stack:
+            traces("api")
+            logs.start(chosen.log, logging.WARNING)
             typer.echo(
                 f"Winnow answers at {stack.url}, its documentation at {stack.url}/docs (data: {chosen.data_dir})"
             )
@@ -78,9 +91,12 @@ def api(host: str = "127.0.0.1", port: int = 8000, data_dir: DataDir = None, ope
         stop(error)
     except OSError as error:
         stop(f"the data folder {str(chosen.data_dir)!r} cannot be used: {error.strerror}")
-    if not broker.durable():
-        typer.echo("winnow: warning: Redis runs without AOF; a crash loses acknowledged writes", err=True)
-    uvicorn.run(create_app(store, broker, Artifacts(chosen.artifacts), chosen), host=host, port=port)
+    traces("api")
+    logs.start(chosen.log)  # what went wrong until here was a sentence
+    if broker.durable() is False:
+        logging.getLogger("winnow.api").warning("Redis runs without AOF; a crash loses acknowledged writes")
+    served = create_app(store, broker, Artifacts(chosen.artifacts), chosen)
+    uvicorn.run(served, host=host, port=port, log_config=None, access_log=False)
 
 
 @app.command()
@@ -90,16 +106,12 @@ def worker(
     data_dir: DataDir = None,
 ) -> None:
     """Pull shards and run them, on WINNOW_REDIS_URL and WINNOW_DATABASE_URL."""
-    import logging
-
     from generators.builtin import GENERATORS
     from search.plugins import Unknown
     from service.opening import Unusable, listed, reached
-    from service.worker import main
+    from service.worker import main, new_name
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line a request is too much
-    chosen = settings(data_dir=data_dir)
+    chosen, called = settings(data_dir=data_dir), name or new_name()
     try:
         listed()
         reached(chosen)
@@ -107,7 +119,9 @@ def worker(
             GENERATORS.find(each)
     except (Unusable, Unknown) as error:
         stop(error)
-    main(chosen, model or [], name)
+    traces("worker")
+    logs.start(chosen.log, worker=called)
+    main(chosen, model or [], called)
 
 
 @app.command()
@@ -161,6 +175,7 @@ def demo(
 
 app.command()(compare)
 app.add_typer(keys, name="keys")
+app.add_typer(dead, name="dead")
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from service.views import (
     Cards,
     Comparison,
     CurveView,
+    DeadLetters,
     Items,
     ItemView,
     Jobs,
@@ -133,6 +134,16 @@ def cards() -> Call[Cards]:
 def card(name: str, **asked: Any) -> Call[Card]:
     """GET /v1/cards/{name}. asked: version, config, level, against and interval."""
     return Call("GET", f"/v1/cards/{name}", Card, {key: value for key, value in asked.items() if value is not None})
+
+
+def dead(after: str | None = None, limit: int = 1000) -> Call[DeadLetters]:
+    """GET /v1/dead."""
+    return Call("GET", "/v1/dead", DeadLetters, {"limit": limit} | ({"after": after} if after else {}))
+
+
+def requeue(letter: str) -> Call[JobView]:
+    """POST /v1/dead/{id}/requeue."""
+    return Call("POST", f"/v1/dead/{letter}/requeue", JobView)
 
 
 def plugins(kind: str) -> Call[Plugins]:

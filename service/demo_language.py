@@ -21,11 +21,11 @@ from service.progress import watched
 from service.settings import Settings
 from service.views import CandidateView, CurveView
 
-TASKS: dict[str, dict[str, int]] = {  # questions that so small a model answers now and then
-    "lcm": {"min_value": 1, "max_value": 10},
-    "letter_counting": {"min_words": 3, "max_words": 10},
-    "gcd": {"min_value": 1, "max_value": 20},
-    "count_bits": {"min_n": 1, "max_n": 255},
+TASKS: dict[str, dict[str, int]] = {  # questions that so small a model answers now and then, and seldom never
+    "lcm": {"min_value": 1, "max_value": 7},
+    "letter_counting": {"min_words": 5, "max_words": 9},
+    "gcd": {"min_value": 1, "max_value": 12},
+    "count_bits": {"min_n": 1, "max_n": 31},
 }
 ITEMS, SAMPLES, SHOTS = 30, 16, 3
 MODEL: dict[str, Any] = {"name": "smollm2", "temperature": 0.8, "max_tokens": 16, "stop": ["\n"], "context": 512}

@@ -18,6 +18,7 @@ from service.spec import ItemsFrom, JobSpec
 from verifiers.each import Unreadable
 from verifiers.gym import dataset
 from verifiers.patience import patience
+from verifiers.programs import humaneval
 
 SECONDS = 60.0
 """Of processor time, to draw the items of one job."""
@@ -42,18 +43,23 @@ def drawn(spec: JobSpec) -> JobSpec:
 
 def item(asked: ItemsFrom, entry: dict[str, Any], examples: Sequence[dict[str, Any]]) -> Item:
     """One item: its question behind the examples. Its target is what the verifier `reasoning_gym` needs."""
+    if "target" in entry:  # a source that makes its items whole
+        said = (Message(role="user", content=entry["asked"]),) if asked.chat else ()
+        return Item(
+            id=entry["id"], prompt="" if asked.chat else entry["question"], messages=said, target=entry["target"]
+        )
     number = entry["index"]
     target: JsonValue = {"task": asked.task, "seed": asked.seed, "config": asked.config, **entry}
     assert isinstance(target, dict)
     question = target.pop("question")
     name = f"{asked.task}-{asked.seed}-{number}"
     if asked.chat:
-        said: list[Message] = []
+        turns: list[Message] = []
         for one in examples:
-            said.append(Message(role="user", content=str(one["question"])))
-            said.append(Message(role="assistant", content=str(one["answer"])))
-        said.append(Message(role="user", content=str(question)))
-        return Item(id=name, messages=tuple(said), target=target)
+            turns.append(Message(role="user", content=str(one["question"])))
+            turns.append(Message(role="assistant", content=str(one["answer"])))
+        turns.append(Message(role="user", content=str(question)))
+        return Item(id=name, messages=tuple(turns), target=target)
     if examples:
         shown = "".join(f"Q: {one['question']}\nA: {one['answer']}\n\n" for one in examples)
         return Item(id=name, prompt=f"{shown}Q: {question}\nA:", target=target)
@@ -76,7 +82,12 @@ def _entries(request: str) -> list[dict[str, Any]] | dict[str, Any]:
 
 def entries(asked: ItemsFrom) -> list[dict[str, Any]]:
     """`count` items and `shots` examples behind them. Raises Unknown, ImportError or ValueError."""
-    source = dataset(asked.task, size=asked.count + asked.shots, seed=asked.seed, **asked.config)
+    if asked.task == humaneval.TASK:
+        return humaneval.entries(asked.count, asked.seed, asked.shots, asked.config)
+    try:
+        source = dataset(asked.task, size=asked.count + asked.shots, seed=asked.seed, **asked.config)
+    except Unknown as unknown:
+        raise Unknown("task", asked.task, sorted([*unknown.valid, humaneval.TASK])) from None
     found: list[dict[str, Any]] = []
     for index in range(asked.count + asked.shots):
         entry = source[index]

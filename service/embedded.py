@@ -86,7 +86,7 @@ class Stack:
         from service.artifacts import Artifacts
 
         app = create_app(store, broker, Artifacts(self.settings.artifacts), self.settings)
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=3))
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None, log_level="warning", timeout_graceful_shutdown=3))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="api", daemon=True)
         thread.start()
 
@@ -112,6 +112,7 @@ class Stack:
             "WINNOW_LEASE_SECONDS": str(self.settings.lease_seconds),
             "WINNOW_CHECKPOINT_SECONDS": str(self.settings.checkpoint_seconds),
             "WINNOW_LANES": str(lanes),
+            "WINNOW_LOG": self.settings.log,
             "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads)),
         }
         command = [sys.executable, "-m", "service.cli", "worker", "--name", name]

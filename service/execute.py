@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,7 +16,7 @@ from search.ports import Generator, Task, Verdicts
 from search.run import Outcome, run
 from search.scoring import Judge
 from search.tools import Weighted
-from service import catalog
+from service import catalog, tracing
 from service.catalog import Prepared
 from service.checkpoints import Checkpoints, State
 from service.spec import Span
@@ -79,7 +79,7 @@ def tools_of(
     generator, verifiers = bench.generator, bench.verifiers
     verdicts = bench.prepared.plan.verdicts(generator.steps)
     shared = Shared(engine, task, generator, verifiers, stopped)
-    return Metered(shared, generator, len(verifiers), budget, verdicts, deadline)
+    return Metered(tracing.traced(shared), generator, len(verifiers), budget, verdicts, deadline)
 
 
 async def search(
@@ -110,7 +110,8 @@ async def search(
     found = replace(outcome, population=population, stop_reason=reason)
     grades = Verdicts()
     if bench.graders:
-        grades = await Shared(engine, task, bench.generator, bench.graders).judged(population.verdicts.answers)
+        with tracing.span("grade"):
+            grades = await Shared(engine, task, bench.generator, bench.graders).judged(population.verdicts.answers)
     return Finding(span, found, grades, error, whole=outcome.stop_reason is None)
 
 
@@ -142,14 +143,15 @@ async def execute(
     checkpoints: Checkpoints | None = None,
 ) -> list[Finding]:
     """All searches of a shard, at once, each from its checkpoint if it has one."""
-    if checkpoints is None:
-        return await asyncio.gather(*(search(bench, engine, span, deadline, stopped) for span in claim.spans))
-    before = (
-        await asyncio.to_thread(lambda: [checkpoints.load(span) for span in claim.spans]) if checkpoints.stored else []
-    )
+    before: Sequence[State | None] = []
+    if checkpoints is not None and checkpoints.stored:
+        before = await asyncio.to_thread(lambda: [checkpoints.load(span) for span in claim.spans])
 
-    def one(index: int, span: Span) -> Awaitable[Finding]:
+    async def one(index: int, span: Span) -> Finding:
         state = before[index] if before else None
-        return search(bench, engine, span, deadline, stopped, state, partial(checkpoints.see, index))
+        told = {} if checkpoints is None else {"seen": partial(checkpoints.see, index)}
+        method = bench.prepared.method.plugin.name
+        with tracing.span("search", item=span.item, first=span.first, samples=span.count, method=method):
+            return await search(bench, engine, span, deadline, stopped, state, **told)
 
     return await asyncio.gather(*(one(index, span) for index, span in enumerate(claim.spans)))

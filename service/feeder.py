@@ -77,11 +77,11 @@ class Feeder:
         return mine
 
     def feed(self) -> int:
-        """Publish pending shards up to the window of their model and lane; returns how many."""
+        """Publish pending shards up to the window of their model, lane and share; returns how many."""
         fed = 0
         self.behind = False
-        for (model, lane), (pending, out) in self.store.read(dispatch.windows).items():
-            tickets: list[Ticket] = self.store.read(dispatch.waiting, model, lane, max(0, self.window - out))
+        for queue, (pending, out) in self.store.read(dispatch.windows).items():
+            tickets: list[Ticket] = self.store.read(dispatch.waiting, queue, max(0, self.window - out))
             if tickets:
                 self.store.write(dispatch.published, self.broker.publish(tickets))
                 fed += len(tickets)
@@ -89,12 +89,13 @@ class Feeder:
         return fed
 
     def reconcile(self, older: float = 5.0) -> int:
-        """Shards that are out but whose message Redis has lost wait again; returns how many."""
+        """Shards that are out but whose message Redis has lost wait again; returns how many. Empty streams go."""
+        self.broker.sweep()
         out = self.store.read(dispatch.out, older)
         if not out:
             return 0
-        gone = self.broker.missing([(stream(model, lane), message) for _, model, lane, message in out])
-        lost = {shard: message for (shard, _, _, message), missing in zip(out, gone, strict=True) if missing}
+        gone = self.broker.missing([(stream(*queue), message) for _, queue, message in out])
+        lost = {shard: message for (shard, _, message), missing in zip(out, gone, strict=True) if missing}
         if not lost:
             return 0
         count = self.store.write(dispatch.republish, lost)

@@ -15,6 +15,7 @@ import redis
 
 from service.beat import Batches, Beat
 from service.queue import Broker, Delivery
+from verifiers.programs import tiers
 
 log = logging.getLogger("winnow.worker")
 PERIOD = 2.0
@@ -60,7 +61,8 @@ class Heartbeat:
         return thread
 
     def _now(self) -> Beat:
-        return Beat(worker=self.worker, at=time.time(), resident=resident(), models=self.models())
+        tier = tiers.standing().tier  # looked at once, at the first beat
+        return Beat(worker=self.worker, at=time.time(), resident=resident(), models=self.models(), programs=tier)
 
     def _run(self) -> None:
         broker = Broker(self.url, timeout=PERIOD)

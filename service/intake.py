@@ -1,6 +1,7 @@
 """What a worker takes on: messages out of the queue, claims out of the store. Plain calls, one thread hop each."""
 
 import contextlib
+import logging
 import time
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from sqlalchemy.exc import OperationalError
 from service.queue import Broker, Delivery
 from service.store import Store, shards
 
+log = logging.getLogger("winnow.worker")
 OUTAGES = (redis.RedisError, OperationalError, OSError)
 """The queue, the database or the disk did not do its part."""
 PULL = 4
@@ -59,7 +61,7 @@ class Intake:
         with contextlib.suppress(redis.RedisError):  # what is claimed is worked on; the rest comes again
             for delivery in deliveries:
                 if reason := claimed.dead.get(pair(delivery)):
-                    self.broker.bury(delivery.ticket, reason)
+                    log.warning("shard %d is set aside: %s", delivery.ticket.shard, reason)
                 if pair(delivery) not in claimed.claims:
                     self.broker.finish(self.worker, delivery)
         return [(d, claimed.claims[pair(d)]) for d in deliveries if pair(d) in claimed.claims]

@@ -5,13 +5,15 @@ import logging
 import time
 from collections.abc import Collection, Hashable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
 from search.batching import Filled
 from search.engine import Engine
-from service import catalog
+from service import catalog, logs
 from service.beat import Batches
+from service.busy import Busy
 from service.execute import Bench
 from service.intake import OUTAGES
 from service.spec import JobSpec
@@ -21,6 +23,14 @@ from service.store.schema import jobs
 log = logging.getLogger("winnow.worker")
 MOST = 64
 """Jobs to remember beyond those that are worked for."""
+
+
+class Network(NamedTuple):
+    """A network that is loaded here: its model, what it has done, evaluations that a row of a call costs."""
+
+    model: str
+    filled: Filled
+    price: int = 1
 
 
 class Unloadable(Exception):
@@ -35,6 +45,7 @@ class Unloadable(Exception):
 class Job:
     """What a worker knows of a job it works for."""
 
+    name: str  # public id
     bench: Bench
     deadline: float
     filled: Filled  # its model's network calls
@@ -48,7 +59,8 @@ class Jobs:
     store: Store
     engine: Engine
     known: dict[int, Job] = field(default_factory=dict[int, Job])
-    networks: dict[Hashable, tuple[str, Filled]] = field(default_factory=dict[Hashable, tuple[str, Filled]])
+    networks: dict[Hashable, Network] = field(default_factory=dict[Hashable, Network])
+    busy: Busy = field(default_factory=Busy)
     loading: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def of(self, claim: shards.Claim) -> Job:
@@ -68,19 +80,16 @@ class Jobs:
 
     async def _load(self, claim: shards.Claim) -> Job:
         """What the job names, loaded and measured."""
-        bench, deadline = await asyncio.to_thread(self._read, claim.job)  # not behind the calls of the device
+        row = await self.store.aread(_job_row, claim.job)
+        logs.bind(job=row.name)  # before what may fail
+        bench = await asyncio.to_thread(_bench, row.spec)  # not behind the calls of the device
+        seconds = bench.prepared.spec.budget.seconds
+        deadline = float("inf") if seconds is None else (row.started or time.time()) + seconds
         prepared, network = bench.prepared, bench.generator.batch_key
         await self.engine.load(prepared.model.plugin.name, bench.generator, prepared.spec.items[0])
         filled = self.engine.batchers[network, "advance"].filled
-        self.networks.setdefault(network, (prepared.model.plugin.name, filled))
-        return Job(bench, deadline, filled)
-
-    def _read(self, number: int) -> tuple[Bench, float]:
-        """A job's plug-ins, and the time at which its seconds are spent."""
-        row = self.store.read(_job_row, number)
-        bench = Bench.of(catalog.prepare(JobSpec.model_validate_json(row.spec)))
-        seconds = bench.prepared.spec.budget.seconds
-        return bench, float("inf") if seconds is None else (row.started or time.time()) + seconds
+        self.networks.setdefault(network, Network(prepared.model.plugin.name, filled, bench.generator.price))
+        return Job(row.name, bench, deadline, filled)
 
     def forget(self, working: Collection[int]) -> None:
         """Let go of jobs that are not worked for, when there are many."""
@@ -90,13 +99,16 @@ class Jobs:
     def batches(self) -> dict[str, Batches]:
         """What each model's networks have done; safe in any thread."""
         found: dict[str, Batches] = {}
-        for name, filled in list(self.networks.values()):
+        for name, filled, price in list(self.networks.values()):
             calls, rows, limit = filled.calls, filled.rows, filled.limit
-            found[name] = found.get(name, Batches()).beside(
-                Batches(calls=calls, rows=rows, room=calls * limit, limit=limit)
-            )
+            done = {"calls": calls, "rows": rows, "room": calls * limit, "limit": limit, "evaluations": rows * price}
+            found[name] = found.get(name, Batches()).beside(Batches(**done, seconds=self.busy.seconds(name)))
         return found
 
 
-def _job_row(connection: sa.Connection, job: int) -> sa.Row[tuple[str, float | None]]:
-    return connection.execute(sa.select(jobs.c.spec, jobs.c.started).where(jobs.c.id == job)).one()  # type: ignore[return-value]
+def _bench(spec: str) -> Bench:
+    return Bench.of(catalog.prepare(JobSpec.model_validate_json(spec)))
+
+
+def _job_row(connection: sa.Connection, job: int) -> sa.Row[tuple[str, str, float | None]]:
+    return connection.execute(sa.select(jobs.c.name, jobs.c.spec, jobs.c.started).where(jobs.c.id == job)).one()  # type: ignore[return-value]

@@ -1,13 +1,16 @@
-"""The dispatcher: Redis Streams, one a model and lane, with one consumer group. All key names stand here.
+"""The dispatcher: Redis Streams, one a model, lane and share, with one consumer group. All key names stand here
+and in `turns`.
 
 The pending entry of a message is its lease: Redis counts its idle time by its own clock, a worker renews it by
 claiming its own message again, and a message that lies idle for longer than the lease may be claimed by anybody.
+
+In a Cluster keys with the same text in braces lie on one node: the streams of a model, and all that is said of workers.
 """
 
 import contextlib
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import redis
@@ -16,15 +19,17 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ResponseError
 from redis.retry import Retry
 
+from service import tracing
 from service.beat import Beat
+from service.connecting import connected, durable
+from service.messages import FORMAT, LEFT, TRACE_SECONDS, Delivery, fields_of, is_newer, remembered, sent_traces
 from service.spec import Ticket
+from service.turns import ordered, parts, shown, stream
 
 log = logging.getLogger("winnow.queue")
 GROUP = "workers"
 STREAMS = "winnow:streams"
-DEAD = "winnow:dead"
-WORKERS = "winnow:workers"
-LANES = ("interactive", "batch")
+WORKERS = "winnow:{workers}"
 
 # Atomic end of a delivery: only its holder may acknowledge and delete it. Stands against a worker whose lease ran out.
 FINISH = """
@@ -43,24 +48,17 @@ redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[3], 0, ARGV[2], 'JUSTID')
 return 1
 """
 
-
-@dataclass(frozen=True)
-class Delivery:
-    """A message in this worker's hands."""
-
-    stream: str
-    message: str
-    ticket: Ticket
+# A stream that nobody needs: only while it is empty.
+DROP = """
+if redis.call('XLEN', KEYS[1]) > 0 then return 0 end
+redis.call('DEL', KEYS[1])
+return 1
+"""
 
 
 def vitals(worker: str) -> str:
     """Where a worker's last beat stands until it expires."""
-    return f"winnow:worker:{worker}"
-
-
-def stream(model: str, lane: str) -> str:
-    """Where the shards of a model wait."""
-    return f"winnow:q:{model}:{lane}"
+    return f"{WORKERS}:{worker}"
 
 
 class Broker:
@@ -72,38 +70,50 @@ class Broker:
         limits: dict[str, Any] = {"socket_timeout": timeout or 5, "socket_connect_timeout": timeout or 5}
         if timeout:
             limits["retry"] = Retry(NoBackoff(), 1)  # once: after a restart of Redis the first call finds a dead socket
-        self.redis: Any = redis.Redis.from_url(url, decode_responses=True, **limits)
+        self.redis: Any = connected(url, decode_responses=True, **limits)
+        self._left: dict[str, float] = {}  # streams, and until when they are left to newer workers
         self._finish: Any = self.redis.register_script(FINISH)
         self._renew: Any = self.redis.register_script(RENEW)
+        self._drop: Any = self.redis.register_script(DROP)
 
     def publish(self, tickets: Sequence[Ticket]) -> dict[int, str]:
         """Put shards into their streams; returns the message of each."""
-        names = {stream(ticket.model, ticket.lane) for ticket in tickets}
+        names = {stream(ticket.model, ticket.lane, ticket.share) for ticket in tickets}
+        sent = sent_traces(self.redis, tickets)
         for name in names:
             with contextlib.suppress(ResponseError):  # the group exists
                 self.redis.xgroup_create(name, GROUP, id="0", mkstream=True)
         with self.redis.pipeline(transaction=False) as pipe:
-            pipe.sadd(STREAMS, *names)
             for ticket in tickets:
-                pipe.xadd(stream(ticket.model, ticket.lane), {"ticket": ticket.model_dump_json()})
-            messages: list[str] = pipe.execute()[1:]
+                pipe.xadd(stream(ticket.model, ticket.lane, ticket.share), fields_of(ticket, sent))
+            pipe.sadd(STREAMS, *names)  # last, see sweep
+            messages: list[str] = pipe.execute()[:-1]
         return {ticket.shard: message for ticket, message in zip(tickets, messages, strict=True)}
 
-    def streams(self, models: Sequence[str], held: Sequence[str], turn: int = 0) -> list[str]:
-        """Streams to pull from: interactive before batch, models already loaded first. No models: any.
+    def remember(self, job: int) -> None:
+        """Have the shards of a job go on with the trace that is open here. Does nothing where there is none."""
+        if trace := tracing.here():
+            with contextlib.suppress(redis.RedisError):  # a trace is no reason to refuse a job
+                self.redis.set(remembered(job), trace, ex=TRACE_SECONDS)
 
-        turn: the lists rotate by it, so that a stream that is never empty does not starve the others.
+    def streams(self, models: Sequence[str], held: Collection[str], turn: int = 0) -> list[str]:
+        """Streams to pull from, in the order of this turn. No models: any."""
+        return ordered(self.redis.smembers(STREAMS), models, held, turn)
+
+    def sweep(self) -> int:
+        """Forget the streams of shares that are empty; returns how many.
+
+        One that is filled meanwhile is named again, by its publisher or here: each looks after the other has written.
         """
-        known: set[str] = self.redis.smembers(STREAMS)
-        if models:
-            known &= {stream(model, lane) for model in models for lane in LANES}
-        loaded = {stream(model, lane) for model in held for lane in LANES}
-        order: list[str] = []
-        for lane in LANES:
-            mine = sorted((s for s in known if s.endswith(f":{lane}")), key=lambda s: (s not in loaded, s))
-            start = turn % len(mine) if mine else 0
-            order += mine[start:] + mine[:start]
-        return order
+        swept = 0
+        for name in self.redis.smembers(STREAMS):
+            if parts(name)[2] and not self.redis.xlen(name):
+                self.redis.srem(STREAMS, name)
+                if self._drop(keys=[name]):
+                    swept += 1
+                else:
+                    self.redis.sadd(STREAMS, name)
+        return swept
 
     def pull(self, worker: str, streams: Sequence[str], count: int, expired: bool = True) -> list[Delivery]:
         """At most `count` messages: if `expired`, first those whose lease has run out; then new ones. Never blocks."""
@@ -111,13 +121,15 @@ class Broker:
         for name in streams:
             if len(found) >= count:
                 break
+            if time.monotonic() < self._left.get(name, 0.0):
+                continue
             try:
                 if expired:
                     found += self._expired(name, worker, count - len(found))
                 if len(found) < count:
                     new: Any = self.redis.xreadgroup(GROUP, worker, {name: ">"}, count=count - len(found))
                     pairs = [pair for _, pairs in _streams(new) for pair in pairs]
-                    found += self._deliveries(name, pairs)
+                    found += self._deliveries(name, worker, pairs)
             except ResponseError as error:
                 if "NOGROUP" not in str(error):
                     raise
@@ -133,22 +145,36 @@ class Broker:
             cursor, old, *_ = self.redis.xautoclaim(
                 name, GROUP, worker, self.lease_ms, start_id=cursor, count=count - len(found)
             )
-            found += self._deliveries(name, [(message, fields) for message, fields in old if fields])
-            if cursor == "0-0":
+            found += self._deliveries(name, worker, [(message, fields) for message, fields in old if fields])
+            if cursor == "0-0" or name in self._left:
                 break
         return found
 
-    def _deliveries(self, name: str, pairs: Sequence[tuple[str, dict[str, str]]]) -> list[Delivery]:
-        """Messages as deliveries; what is no ticket of ours is thrown away, or it would stop every worker."""
+    def _deliveries(self, name: str, worker: str, pairs: Sequence[tuple[str, dict[str, str]]]) -> list[Delivery]:
+        """Messages as deliveries. Newer ones are handed on; what is no ticket is thrown away: it would stop us."""
         found: list[Delivery] = []
+        newer: list[str] = []
+        self._left.pop(name, None)
         for message, fields in pairs:
+            if is_newer(fields):
+                newer.append(message)
+                continue
             try:
-                found.append(Delivery(name, message, Ticket.model_validate_json(fields.get("ticket", ""))))
+                ticket = Ticket.model_validate_json(fields.get("ticket", ""))
+                found.append(Delivery(name, message, ticket, fields.get("trace")))
             except ValidationError:
                 log.warning("message %s of %s is no ticket; thrown away", message, name)
                 self.redis.xack(name, GROUP, message)
                 self.redis.xdel(name, message)
+        if newer:
+            self._hand_on(name, worker, newer)
         return found
+
+    def _hand_on(self, name: str, worker: str, newer: list[str]) -> None:
+        """Let newer workers have these at once, and leave them the stream for a while."""
+        log.warning("%d messages of %s are of a newer format than %d; upgrade this worker", len(newer), name, FORMAT)
+        self.redis.xclaim(name, GROUP, worker, 0, newer, idle=self.lease_ms + 1, justid=True)
+        self._left[name] = time.monotonic() + LEFT
 
     def renew(self, worker: str, deliveries: Sequence[Delivery]) -> list[Delivery]:
         """Keep leases; returns the deliveries that were lost to others."""
@@ -178,13 +204,21 @@ class Broker:
             return [not found for found in pipe.execute()]
 
     def depth(self) -> dict[str, int]:
-        """Messages in each stream, in workers' hands or waiting."""
-        names: list[str] = sorted(self.redis.smembers(STREAMS))
-        return {name.removeprefix("winnow:q:"): self.redis.xlen(name) for name in names}
+        """Messages of each model and lane, in workers' hands or waiting."""
+        found: dict[str, int] = {}
+        for name in sorted(self.redis.smembers(STREAMS)):
+            queue = shown(name)
+            found[queue] = found.get(queue, 0) + self.redis.xlen(name)
+        return found
 
-    def bury(self, ticket: Ticket, reason: str) -> None:
-        """Record a shard that died too often."""
-        self.redis.xadd(DEAD, {"ticket": ticket.model_dump_json(), "reason": reason}, maxlen=10_000)
+    def leases(self) -> dict[str, list[float]]:
+        """Of each model and lane, seconds since each lease was last renewed, by Redis's clock; 10,000 a stream at most."""
+        found: dict[str, list[float]] = {}
+        for name in sorted(self.redis.smembers(STREAMS)):
+            with contextlib.suppress(ResponseError):  # its group is gone
+                pending = self.redis.xpending_range(name, GROUP, "-", "+", 10_000)
+                found.setdefault(shown(name), []).extend(entry["time_since_delivered"] / 1000 for entry in pending)
+        return found
 
     def beat(self, beat: Beat, seconds: float) -> None:
         """Keep a worker's beat for so long."""
@@ -214,15 +248,9 @@ class Broker:
                 log.warning("what worker %s says of itself cannot be read: %s", name, error)
         return found
 
-    def durable(self) -> bool:
-        """Whether Redis writes its log before it forgets: without AOF a crash loses acknowledged writes.
-
-        True also where Redis does not let us ask.
-        """
-        try:
-            return self.redis.config_get("appendonly").get("appendonly") == "yes"
-        except ResponseError:
-            return True
+    def durable(self) -> bool | None:
+        """Whether a crash loses no acknowledged write; None where Redis does not let us ask."""
+        return durable(self.redis)
 
 
 def _streams(reply: Any) -> list[tuple[str, list[tuple[str, dict[str, str]]]]]:

@@ -2,9 +2,12 @@
 
 import os
 from pathlib import Path
+from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from service.addresses import networks
 
 
 def core_count() -> int:
@@ -36,9 +39,29 @@ class Settings(BaseSettings):
     language_models: str = Field(
         default="", description="What the model `language` may be: folders, GGUF files, hub ids, commas between."
     )
-    window: int = Field(default=256, ge=1, description="Shards of one model and lane in Redis at a time.")
+    programs: Literal["auto", "strict", "lite"] = Field(
+        default="auto",
+        description="Walls around programs: the best there are, or one tier. From the environment alone.",
+    )
+    window: int = Field(default=256, ge=1, description="Shards of one owner, model and lane in Redis at a time.")
+    log: Literal["text", "json"] = Field(default="text", description="How log lines are written.")
     body_limit: int = Field(default=16 * 2**20, ge=1, description="Largest request body, in bytes.")
     file_limit: int = Field(default=200 * 2**20, ge=1, description="Largest upload of a batch file, in bytes.")
+
+    webhook_networks: str = Field(
+        default="", description="Networks (CIDR, commas between) that webhooks may reach beside public addresses."
+    )
+    webhook_tries: int = Field(default=8, ge=1, le=20, description="Attempts to deliver a webhook, at most.")
+    webhook_pause: float = Field(
+        default=5.0, gt=0, description="Seconds after the first attempt; after each other four times as long."
+    )
+    webhook_seconds: float = Field(default=10.0, gt=0, le=60, description="Seconds for one attempt.")
+
+    @field_validator("webhook_networks")
+    @classmethod
+    def _networks(cls, text: str) -> str:
+        networks(text)
+        return text
 
     def lanes_of(self, workers: int) -> int:
         """Calls that each of so many workers on this machine may have on its device at once."""

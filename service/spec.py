@@ -3,7 +3,18 @@
 from collections import Counter
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    HttpUrl,
+    JsonValue,
+    TypeAdapter,
+    ValidationInfo,
+    field_validator,
+)
 
 from search.metering import Budget
 from search.ports import Frozen, Item, Many
@@ -46,14 +57,23 @@ def _named(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
+def _address(value: str) -> str:
+    """A URL of a webhook, normalised."""
+    url = HTTP.validate_python(value)
+    if url.username is not None or url.password is not None or url.fragment is not None:
+        raise ValueError("a webhook's URL has no user, no password and no fragment")
+    return str(url)
+
+
+HTTP = TypeAdapter[HttpUrl](HttpUrl)
 ModelField = Annotated[Named, BeforeValidator(_named, json_schema_input_type=str | Named)]
 JudgeField = Annotated[JudgeRef, BeforeValidator(_named, json_schema_input_type=str | JudgeRef)]
 
 
 class ItemsFrom(Frozen):
-    """Items of a reasoning-gym task, drawn when the job is submitted."""
+    """Items of a reasoning-gym task, or of HumanEval, drawn when the job is submitted."""
 
-    task: str = Field(max_length=200, description="Name of the task, such as lcm.")
+    task: str = Field(max_length=200, description="Name of the task, such as lcm or human_eval.")
     count: int = Field(30, ge=1, le=2000, description="Items to draw.")
     seed: int = Field(0, ge=0, lt=2**31, description="The same seed draws the same items.")
     shots: int = Field(0, ge=0, le=16, description="Solved examples in front of each question.")
@@ -79,6 +99,9 @@ class JobSpec(Frozen):
         description="optimise: return the best-scoring answers; sample: return all of them with their weights.",
     )
     priority: Lane = "batch"
+    webhook: Annotated[str, AfterValidator(_address)] | None = Field(
+        None, max_length=2000, description="URL that is told when the job has ended; see POST /v1/webhooks/secret."
+    )
     metadata: dict[str, str] = Field(default_factory=dict, max_length=16)
 
     @field_validator("items")
@@ -119,3 +142,4 @@ class Ticket(Frozen):
     job: int
     model: str
     lane: Lane
+    share: str = ""

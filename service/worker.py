@@ -16,7 +16,7 @@ import redis
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from search.engine import Engine
-from service import catalog
+from service import catalog, logs, tracing
 from service.artifacts import Artifacts
 from service.checkpoints import Checkpoints
 from service.execute import Finding, execute
@@ -135,13 +135,24 @@ class Worker:
         for delivery, claim in await asyncio.to_thread(self.intake.claim, deliveries):
             held = Held(delivery, claim, sum(span.count for span in claim.spans))
             self.held[delivery] = held
+            self.jobs.busy.take(delivery.ticket.model)
             held.task = asyncio.create_task(self._work(held))
 
     async def _work(self, held: Held) -> None:
-        """One shard from claim to commit. Whatever goes wrong, the shard is left to somebody."""
+        """One shard from claim to its end."""
+        claim, delivery = held.claim, held.delivery
+        logs.bind(shard=claim.shard)
+        about = {"shard": claim.shard, "attempt": claim.attempt, "worker": self.name}
+        with tracing.span("shard", delivery.trace, "consumer", model=delivery.ticket.model, **about):
+            await self._done(held)
+        await self._let_go(held)
+
+    async def _done(self, held: Held) -> None:
+        """Search and commit. Whatever goes wrong, the shard is left to somebody."""
         claim = held.claim
         try:
             job = await self.jobs.of(claim)
+            logs.bind(job=job.name)
             kept = held.checkpoints = Checkpoints(self.artifacts, claim, job.bench.prepared, self.checkpoint_seconds)
             found = await execute(claim, job.bench, self.engine, job.deadline, lambda: job.stopped, kept)
             await asyncio.to_thread(self._commit, claim, job, found)
@@ -161,13 +172,13 @@ class Worker:
         except Exception as error:
             log.exception("shard %d failed", claim.shard)
             await self._hand_back(held, catalog.reason(error))
-        await self._let_go(held)
 
     def _commit(self, claim: shards.Claim, job: Job, found: Sequence[Finding]) -> None:
         """Artifacts first, then the rows that name them: all of them or, when the claim is no longer good, none."""
-        results = written(claim, job.bench.prepared, found, self.artifacts)
-        if not self.store.write(shards.commit, claim, results):
-            log.warning("shard %d: another worker has it, nothing written", claim.shard)
+        with tracing.span("commit"):
+            results = written(claim, job.bench.prepared, found, self.artifacts)
+            if not self.store.write(shards.commit, claim, results):
+                log.warning("shard %d: another worker has it, nothing written", claim.shard)
 
     async def _hand_back(self, held: Held, error: str | None = None) -> None:
         try:
@@ -176,7 +187,8 @@ class Worker:
             log.warning("shard %d: %s; it will be published again", held.claim.shard, outage)
 
     async def _let_go(self, held: Held) -> None:
-        self.held.pop(held.delivery, None)
+        if self.held.pop(held.delivery, None):
+            self.jobs.busy.let_go(held.delivery.ticket.model)
         self.wake.set()
         try:
             await asyncio.to_thread(self.broker.finish, self.name, held.delivery)
@@ -209,7 +221,7 @@ class Worker:
                 self.jobs.known[job].stopped = "cancelled"
 
 
-def main(settings: Settings, models: Sequence[str], name: str | None = None) -> None:
+def main(settings: Settings, models: Sequence[str], name: str) -> None:
     """Run a worker until SIGTERM."""
     lanes = settings.lanes_of(1)
     if lanes > 1:
@@ -221,7 +233,7 @@ def main(settings: Settings, models: Sequence[str], name: str | None = None) -> 
     store = Store(settings.database, durable=False)  # a lost commit is computed again
     broker = Broker(settings.redis_url, settings.lease_seconds)
     artifacts, seconds = Artifacts(settings.artifacts), settings.checkpoint_seconds
-    worker = Worker(store, broker, artifacts, models, name or new_name(), seconds, Engine(lanes))
+    worker = Worker(store, broker, artifacts, models, name, seconds, Engine(lanes))
     try:
         asyncio.run(worker.run())
     finally:

@@ -13,6 +13,7 @@ from service import catalog
 from service.artifacts import Artifacts, Encoded, encode
 from service.catalog import Prepared
 from service.execute import Finding
+from service.logs import hidden
 from service.placing import placed
 from service.spec import Span
 from service.store.pools import packed
@@ -71,7 +72,9 @@ def _rows(results: Results, job: int, finding: Finding, encoded: Sequence[Encode
     for judged in (population.verdicts, finding.grades):
         for label, scores in judged.scores.items():
             ms = 1e3 * judged.seconds[label] / max(1, len(had))
-            results.scores.setdefault(label, []).extend((item, first + i, *score, ms) for i, score in enumerate(scores))
+            results.scores.setdefault(label, []).extend(
+                (item, first + i, *shown(score), ms) for i, score in enumerate(scores)
+            )
             counted(results, label, finding.span, scores if len(had) == len(scores) else [scores[i] for i in had], had)
 
 
@@ -144,6 +147,11 @@ def _count(results: Results, finding: Finding) -> None:
     results.previews += spent.previews
     results.verifier_calls += spent.verifier_calls
     results.verifier_seconds += spent.verifier_seconds
+
+
+def shown(score: Score) -> Score:
+    """The score; the reason of one that is unscored may be an exception, which may hold anything."""
+    return score._replace(reason=hidden(score.reason)) if score.value is None and score.reason else score
 
 
 def counted(results: Results, label: str, span: Span, scores: Sequence[Score], had: Sequence[int]) -> None:

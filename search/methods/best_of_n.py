@@ -13,13 +13,13 @@ from search.ports import Task, Verdicts
 from search.tools import Tools
 from search.voting import Ballot, Stop, two_highest
 
-Select = Literal["verifier", "majority", "weighted", "bayes", "first_pass", "diverse"]
+Select = Literal["verifier", "majority", "weighted", "bayes", "first_pass", "diverse", "pareto"]
 BLOCK = 64
 """Answers judged in one call, at most: a budget of seconds can be passed by one call."""
 ROUND = 256
 """Answers drawn in one round of a search that may stop, at most: what is drawn behind its end is wasted."""
 MOST_DIVERSE = 4096
-"""Answers of an item among which `diverse` selects, at most: it does so while a request waits."""
+"""Answers of an item among which `diverse` and `pareto` select, at most: they do so while a request waits."""
 BALANCED = 0.5
 """Difference counts as much as rank."""
 
@@ -34,7 +34,8 @@ class BestOfN(MethodConfig):
         "weighted: canonical answer with the largest sum of the last verifier's values; "
         "bayes: the likeliest by the last verifier's passes and its rates; "
         "first_pass: draw in rounds of 1, 1, 2, 4, ... 256 until every verifier passes one; "
-        "diverse: the highest score, then answers that score well and differ from those before.",
+        "diverse: the highest score, then answers that score well and differ from those before; "
+        "pareto: answers that no other beats under all verifiers, the best mean rank first.",
     )
     features: str | None = Field(
         None, max_length=200, description="With diverse: the feature space in which answers should differ."
@@ -72,8 +73,8 @@ class BestOfN(MethodConfig):
                 raise ValueError(f"`features` and `diversity` go with select 'diverse', not {self.select!r}")
         elif self.features is None:
             raise ValueError("select 'diverse' needs `features`, the name of a feature space")
-        elif self.n > MOST_DIVERSE:
-            raise ValueError(f"n {self.n}: 'diverse' selects among at most {MOST_DIVERSE} answers")
+        if self.select in ("diverse", "pareto") and self.n > MOST_DIVERSE:
+            raise ValueError(f"n {self.n}: {self.select!r} selects among at most {MOST_DIVERSE} answers")
         return self
 
     @property

@@ -2,6 +2,7 @@
 
 import logging
 import socket
+import threading
 import uuid
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -10,19 +11,22 @@ from importlib.metadata import version
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
-from service.api import cards, catalog, compare, errors, fleet, jobs, keys, page
+from service.api import cards, catalog, compare, dead, declared, depictions, errors, fleet, jobs, keys, page, webhooks
 from service.api.access import Access
 from service.api.doors import files
 from service.api.doors import routes as doors
 from service.api.doors.batching import Batching
 from service.api.guard import BodyLimit
 from service.api.metrics import Fleet
+from service.api.requested import Requested
 from service.api.waiting import Endings
 from service.artifacts import Artifacts
 from service.feeder import Feeder
 from service.queue import Broker
 from service.settings import Settings
 from service.store import Store
+from service.webhooks import Deliverer
+from verifiers.programs import tiers
 
 log = logging.getLogger("winnow.api")
 
@@ -31,14 +35,15 @@ def create_app(store: Store, broker: Broker, artifacts: Artifacts, settings: Set
     """The app over a migrated database and a reachable queue. Its feeder runs while the app does."""
     feeder = Feeder(store, broker, f"{socket.gethostname()}-{uuid.uuid4().hex}", settings.window)
 
-    driver = Batching(store, artifacts, feeder)
+    beside = [feeder, Batching(store, artifacts, feeder), Deliverer(store, settings)]
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
-        threads = [feeder.start(), driver.start()]
+        threads = [one.start() for one in beside]
+        threading.Thread(target=tiers.standing, name="tiers", daemon=True).start()  # looked at once, before it is asked
         yield
-        feeder.stop()
-        driver.stop()
+        for one in beside:
+            one.stop()
         for thread in threads:
             thread.join(5)
 
@@ -55,15 +60,20 @@ def create_app(store: Store, broker: Broker, artifacts: Artifacts, settings: Set
     app.state.registry.register(Fleet(store, app.state.watch))
     app.add_middleware(Access, store=store, broker=broker)
     app.add_middleware(BodyLimit, limit=settings.body_limit, files=settings.file_limit)
+    app.add_middleware(Requested)
     errors.install(app)
     doors.install(app)
     app.include_router(jobs.router)
     app.include_router(catalog.router)
+    app.include_router(depictions.router)
     app.include_router(compare.router)
     app.include_router(cards.router)
     app.include_router(doors.router)
     app.include_router(files.router)
     app.include_router(keys.router)
     app.include_router(fleet.router)
+    app.include_router(dead.router)
+    app.include_router(webhooks.router)
     page.install(app)
+    declared.declare(app)
     return app

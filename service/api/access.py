@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from service.api.errors import problem
 from service.queue import Broker
 from service.store import Store, access
-from service.store.access import OWNER, Key
+from service.store.access import Key, acting
 
 FREE = ("/healthz", "/readyz", "/docs", "/openapi.json", "/", "/v1/session")
 FREE_FOLDERS = ("/static/", "/vendor/")
@@ -47,11 +47,8 @@ class Access:
             await refusal(scope, receive, send)
             return
         assert key is not None
-        token = OWNER.set(None if "admin" in key.scopes else key.owner)
-        try:
+        with acting(None if "admin" in key.scopes else key.owner, key.name):
             await self.app(scope, receive, send)
-        finally:
-            OWNER.reset(token)
 
     async def _guarded(self) -> bool:
         if not self.closed and time.monotonic() - self.asked >= 1.0:

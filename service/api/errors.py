@@ -1,6 +1,8 @@
 """Every error is problem+json (RFC 9457) that also carries OpenAI's `error` object; no stack trace, no echo."""
 
 import logging
+import math
+import time
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
@@ -13,10 +15,13 @@ from pydantic import BaseModel
 from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 
+from service import logs
 from service.catalog import Invalid
 from service.curve import Judgeless, TooMany
 from service.spec import JobSpec
-from service.store.jobs import Conflict, Missing
+from service.store.access import Missing
+from service.store.jobs import Conflict
+from service.store.quotas import Exhausted
 
 log = logging.getLogger("winnow.api")
 LONGEST = 2000
@@ -33,12 +38,14 @@ def problem(
     errors: Sequence[dict[str, Any]] = (),
     headers: dict[str, str] | None = None,
     code: str | None = None,
+    more: dict[str, Any] | None = None,
 ) -> JSONResponse:
-    """The one shape of errors."""
+    """The one shape of errors. more: members that one kind of them has beside the others."""
     title = HTTPStatus(status).phrase
     detail = _short(detail)
     kind = "invalid_request_error" if status < 500 else "server_error"
     body: dict[str, Any] = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+    body |= more or {}
     if errors:
         body["errors"] = [{**e, "loc": [_short(p, 100) for p in e["loc"]], "msg": _short(e["msg"])} for e in errors]
     param = ".".join(map(str, body["errors"][0]["loc"])) if errors else None
@@ -110,6 +117,15 @@ def install(app: FastAPI) -> None:
     async def _conflict(_: Request, error: Conflict) -> JSONResponse:
         return problem(409, str(error))
 
+    @app.exception_handler(Exhausted)
+    async def _exhausted(_: Request, error: Exhausted) -> JSONResponse:
+        names = ("currency", "period", "limit", "left", "wanted")
+        more = {"quota": {**{name: getattr(error, name) for name in names}, "renews_at": error.renews}}
+        if error.renews is None:
+            return problem(403, str(error), code="insufficient_quota", more=more)
+        wait = {"Retry-After": str(max(1, math.ceil(error.renews - time.time())))}
+        return problem(429, str(error), headers=wait, code="insufficient_quota", more=more)
+
     async def _outage(_: Request, error: Exception) -> JSONResponse:
         log.warning("unavailable: %s", error)
         return problem(503, "the database or the queue cannot be reached; try again", headers={"Retry-After": "2"})
@@ -120,4 +136,5 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def _bug(_: Request, error: Exception) -> JSONResponse:
         log.exception("unexpected", exc_info=error)
-        return problem(500, "an unexpected error; it is in the server's log")
+        told = {"X-Request-Id": str(logs.CONTEXT.get().get("request", ""))}
+        return problem(500, "an unexpected error; it is in the server's log", headers=told)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import redis
 from fastapi import APIRouter, Request
 
+from service.api.scaling import Pace, Paces
 from service.beat import Batches, Beat
 from service.queue import Broker
 from service.store import Store, counting
@@ -24,10 +25,11 @@ WINDOW = 10.0
 
 
 class Seen(NamedTuple):
-    """What Redis says: messages in each stream, and the workers' last beats."""
+    """What Redis says: messages in each stream, the workers' last beats, ages of the leases of each stream."""
 
     depth: dict[str, int]
     beats: list[Beat]
+    leases: dict[str, list[float]]
 
 
 class Watch:
@@ -37,11 +39,12 @@ class Watch:
         self.broker = Broker(broker.url, timeout=PATIENCE)
         self._past: dict[str, deque[Beat]] = {}
         self._lock = threading.Lock()
+        self.paces = Paces()
 
     def look(self) -> Seen | None:
         """What Redis says now; None when it does not answer."""
         try:
-            seen = Seen(self.broker.depth(), self.broker.beats())
+            seen = Seen(self.broker.depth(), self.broker.beats(), self.broker.leases())
         except redis.RedisError as error:
             log.warning("the queue does not answer: %s", error)
             return None
@@ -67,6 +70,12 @@ class Watch:
             pairs = [(past[0], past[-1]) for past in self._past.values() if len(past) > 1]
         return sum((rows(new) - rows(old)) / (new.at - old.at) for old, new in pairs) if pairs else None
 
+    def pace(self) -> dict[str, Pace]:
+        """How fast each model is computed by the workers that were seen last."""
+        with self._lock:
+            pairs = [(past[0] if len(past) > 1 else None, past[-1]) for past in self._past.values()]
+        return self.paces.of(pairs)
+
 
 def rows(beat: Beat) -> int:
     """Rows of network calls of all its models."""
@@ -77,7 +86,9 @@ def worker_view(beat: Beat, now: float) -> WorkerView:
     """A worker by its last beat."""
     models = {name: _batches(batches) for name, batches in sorted(beat.models.items())}
     age = max(0.0, now - beat.at)
-    return WorkerView(worker=beat.worker, at=beat.at, age=age, resident=beat.resident, models=models)
+    return WorkerView(
+        worker=beat.worker, at=beat.at, age=age, resident=beat.resident, models=models, programs=beat.programs
+    )
 
 
 def _batches(batches: Batches) -> BatchesView:

@@ -10,12 +10,14 @@ from fastapi import APIRouter, Header, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from sse_starlette import EventSourceResponse
 
-from service import catalog
+from service import catalog, logs, tracing
 from service.api.errors import Problem
 from service.api.guard import StrictRoute
 from service.api.present import candidate_views, item_views, job_view, population_views
+from service.catalog import Prepared
 from service.curve import Stakes, curve_of
 from service.drawing import drawn
+from service.queue import Broker
 from service.rated import rated
 from service.spec import JobSpec
 from service.store import Store, jobs, results
@@ -43,7 +45,8 @@ async def create(
 ) -> JobView:
     """Accept a job. `Prefer: wait=N` answers when it has ended, or after N seconds (at most 60)."""
     seconds = wait_seconds(prefer)
-    row = await asyncio.to_thread(accepted, store(request), spec, idempotency_key)
+    row = await asyncio.to_thread(accepted, store(request), spec, idempotency_key, request.app.state.watch.broker)
+    logs.bind(job=row.name)
     request.app.state.feeder.wake.set()
     response.headers["Location"] = f"/v1/jobs/{row.name}"
     if seconds and await request.app.state.endings.wait(row.id, seconds):
@@ -51,9 +54,17 @@ async def create(
     return job_view(row)
 
 
-def accepted(database: Store, spec: JobSpec, key: str | None) -> sa.Row[Any]:
+def accepted(database: Store, spec: JobSpec, key: str | None, broker: Broker) -> sa.Row[Any]:
     """Draw its items if it asks for that, check everything that the spec names, then write the job."""
-    return database.write(jobs.create, catalog.prepare(drawn(spec)), key, final=rated)
+    with tracing.span("submit"):
+        return database.write(begun, catalog.prepare(drawn(spec)), key, broker)
+
+
+def begun(connection: sa.Connection, prepared: Prepared, key: str | None, broker: Broker) -> sa.Row[Any]:
+    """The job; its trace is remembered before a feeder can see it."""
+    row = jobs.create(connection, prepared, key, final=rated)
+    broker.remember(row.id)
+    return row
 
 
 def wait_seconds(prefer: str | None) -> float:
@@ -99,7 +110,7 @@ def items(job: str, request: Request, limit: Limit = 100, after: Place = -1) -> 
     return store(request).read(work)
 
 
-@router.get("/{job}/candidates", response_model=Candidates)
+@router.get("/{job}/candidates", response_model=Candidates, responses={200: {"content": {"application/jsonl": {}}}})
 def candidates(
     job: str,
     request: Request,
@@ -147,7 +158,7 @@ def curve(
     return store(request).read(curve_of, job, judge, level, Stakes(value, loss, cost, target))
 
 
-@router.get("/{job}/events", response_class=EventSourceResponse)
+@router.get("/{job}/events", response_class=EventSourceResponse, responses={204: {"description": "It is over."}})
 async def events(
     job: str, request: Request, last_event_id: Annotated[str | None, Header(pattern=r"^\d{1,18}$")] = None
 ) -> Response:
@@ -172,6 +183,6 @@ async def _events(database: Store, job: int, after: int) -> AsyncIterator[dict[s
         for row in rows:
             after = row.id
             yield {"id": str(row.id), "event": row.type, "data": json.dumps({"at": row.at, **json.loads(row.data)})}
-            if row.type in TERMINAL:
+            if ended and row is rows[-1] and row.type in TERMINAL:  # an end that was taken back is none
                 return
         await asyncio.sleep(0.2)

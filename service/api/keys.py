@@ -12,10 +12,11 @@ from search.ports import Frozen, Many
 from service.api.access import COOKIE
 from service.api.errors import Problem
 from service.api.guard import StrictRoute
-from service.store import Store, access
-from service.views.keys import KeyMade, Keys, KeyView
+from service.store import Store, access, quotas
+from service.views.keys import Account, Accounts, KeyMade, Keys, KeyView, Quotas, UsageView
 
 router = APIRouter(prefix="/v1", tags=["keys"], route_class=StrictRoute)
+Name = Annotated[str, Path(max_length=200)]
 
 
 class KeyBody(Frozen):
@@ -25,6 +26,7 @@ class KeyBody(Frozen):
     scopes: Many[Literal["read", "write", "admin"]] = Field(("read", "write"), min_length=1, max_length=3)
     rate: int | None = Field(None, ge=1, le=1_000_000, description="Requests a minute, at most.")
     days: float | None = Field(None, gt=0, le=36_500, description="Until it expires; never when left out.")
+    quotas: Quotas = Field(default_factory=lambda: Quotas.model_validate({}), description="What it may spend.")
 
 
 class SessionBody(Frozen):
@@ -41,22 +43,40 @@ def store(request: Request) -> Store:
 @router.post("/keys", status_code=201)
 def create(body: KeyBody, request: Request) -> KeyMade:
     """Make a key. Its secret is in this answer and nowhere else. From the first key on, every request needs one."""
-    return made(store(request), body.owner, body.scopes, body.rate, body.days)
+    return store(request).write(made, body.owner, body.scopes, body.rate, body.days, body.quotas)
 
 
 @router.get("/keys")
 def listed(request: Request) -> Keys:
     """All keys, without their secrets."""
-    return Keys(data=[view(row) for row in store(request).read(access.listed)])
+    with store(request).reading() as connection:
+        return Keys(data=[view(connection, row) for row in access.listed(connection)])
+
+
+@router.get("/keys/{key}")
+def one(key: Name, request: Request) -> KeyView:
+    """One key, with what it has spent and has left."""
+    return store(request).read(lambda connection: view(connection, access.find(connection, key)))
+
+
+@router.put("/keys/{key}/quotas")
+def limited(key: Name, body: Quotas, request: Request) -> KeyView:
+    """Change what a key may spend. What it has spent stays spent."""
+    return store(request).write(limit, key, body)
 
 
 @router.delete("/keys/{key}")
-def revoke(key: Annotated[str, Path(max_length=200)], request: Request) -> KeyView:
+def revoke(key: Name, request: Request) -> KeyView:
     """Let a key in no longer."""
-    try:
-        return view(store(request).write(access.revoke, key))
-    except access.Missing as missing:
-        raise Problem(404, str(missing)) from None
+    return store(request).write(lambda connection: view(connection, access.revoke(connection, key)))
+
+
+@router.get("/usage")
+def usage(request: Request) -> UsageView:
+    """What the key that asks has spent and has left."""
+    if (key := access.KEY.get()) is None:
+        raise Problem(404, "usage is counted for keys, and this request has none")
+    return store(request).read(lambda connection: spending(connection, access.find(connection, key)))
 
 
 @router.post("/session", status_code=204)
@@ -78,14 +98,26 @@ def leave() -> Response:
     return response
 
 
-def made(database: Store, owner: str, scopes: tuple[str, ...], rate: int | None, days: float | None) -> KeyMade:
+def made(
+    connection: sa.Connection,
+    owner: str,
+    scopes: tuple[str, ...],
+    rate: int | None,
+    days: float | None,
+    quotas: Quotas,
+) -> KeyMade:
     """A new key."""
     expires = None if days is None else time.time() + 86_400 * days
-    row, key = database.write(access.create, owner, scopes, rate, expires)
-    return KeyMade(**view(row).model_dump(), key=key)
+    row, key = access.create(connection, owner, scopes, rate, expires, quotas.model_dump_json())
+    return KeyMade(**view(connection, row).model_dump(), key=key)
 
 
-def view(row: sa.Row[Any]) -> KeyView:
+def limit(connection: sa.Connection, key: str, quotas: Quotas) -> KeyView:
+    """Change what a key may spend. Raises Missing."""
+    return view(connection, access.change(connection, key, quotas=quotas.model_dump_json()))
+
+
+def view(connection: sa.Connection, row: sa.Row[Any]) -> KeyView:
     """A key without its secret."""
     return KeyView(
         id=row.name,
@@ -95,4 +127,20 @@ def view(row: sa.Row[Any]) -> KeyView:
         created_at=row.created,
         expires_at=row.expires,
         revoked_at=row.revoked,
+        usage=spending(connection, row),
     )
+
+
+def spending(connection: sa.Connection, row: sa.Row[Any]) -> UsageView:
+    """What a key has spent and has left."""
+    limits = Quotas.model_validate_json(row.quotas)
+    rows = quotas.account(connection, row.name, quotas.today())
+
+    def account(currency: str, period: str) -> Account:
+        limit: int | None = getattr(getattr(limits, currency), period)
+        spent, held = (rows[period][f"{kind}_{currency}"] if period in rows else 0 for kind in ("spent", "held"))
+        left = None if limit is None else max(0, limit - spent - held)
+        return Account(spent=spent, held=held, limit=limit, left=left)
+
+    found = {name: Accounts(total=account(name, "total"), day=account(name, "day")) for name in quotas.CURRENCIES}
+    return UsageView(key=row.name, renews_at=quotas.renewal(), **found)  # type: ignore[arg-type]

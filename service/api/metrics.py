@@ -1,14 +1,16 @@
 """Prometheus metrics, read from the store and the queue when somebody asks."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import sqlalchemy as sa
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from service.api.fleet import Watch
+from service.api.scaling import UNKNOWN_SHARD
 from service.beat import Beat
 from service.store import Store, counting
+from service.store.counting import Left
 from service.store.schema import jobs
 
 TOTALS = ("candidates", "evaluations", "verifier_calls")
@@ -25,6 +27,8 @@ class Fleet(Collector):
 
     def collect(self) -> Iterator[Metric]:
         yield from self._stored()
+        left = self.store.read(counting.left_by_model, UNKNOWN_SHARD)
+        yield from _left(left)
         seen = self.watch.look()
         up = int(seen is not None)
         yield GaugeMetricFamily("winnow_queue_up", "Whether Redis answers; if not, its metrics are left out", value=up)
@@ -33,8 +37,10 @@ class Fleet(Collector):
             for name, n in seen.depth.items():
                 family.add_metric([name], n)
             yield family
+            yield from _leases(seen.leases)
             yield from _workers(seen.beats)
             yield from _batches(seen.beats)
+            yield from _scaling(self.watch, left)
 
     def _stored(self) -> Iterator[Metric]:
         with self.store.reading() as connection:
@@ -50,6 +56,45 @@ class Fleet(Collector):
         yield family
         for name, total in zip(TOTALS, totals, strict=True):
             yield CounterMetricFamily(f"winnow_{name}", f"Total {name.replace('_', ' ')}", value=float(total or 0))
+
+
+def _left(left: Mapping[str, Left]) -> Iterator[Metric]:
+    text = "About how many evaluations accepted jobs have still to spend, in shards that wait or run"
+    family = GaugeMetricFamily("winnow_work_left_evaluations", text, labels=["model"])
+    for model, work in left.items():
+        family.add_metric([model], work.evaluations)
+    yield family
+
+
+def _leases(leases: Mapping[str, Sequence[float]]) -> Iterator[Metric]:
+    """Shards in workers' hands. An age beyond the lease says that nobody looks for what the dead have left."""
+    held = GaugeMetricFamily("winnow_leases", "Shards in workers' hands", labels=["stream"])
+    oldest = GaugeMetricFamily(
+        "winnow_lease_age_seconds", "Time since the lease that waits longest for it was renewed", labels=["stream"]
+    )
+    for stream, ages in leases.items():
+        held.add_metric([stream], len(ages))
+        oldest.add_metric([stream], max(ages, default=0.0))
+    yield from (held, oldest)
+
+
+def _scaling(watch: Watch, left: Mapping[str, Left]) -> Iterator[Metric]:
+    """Queue seconds: the work left of a model over the rate of the workers that hold it (see docs/operations.md)."""
+    paces = watch.pace()
+    workers = GaugeMetricFamily("winnow_model_workers", "Living workers that hold a model", labels=["model"])
+    rate = GaugeMetricFamily(
+        "winnow_model_evaluations_per_second", "Measured rate of the workers that hold a model", labels=["model"]
+    )
+    queue = GaugeMetricFamily(
+        "winnow_queue_seconds", "Work left of a model over the rate of its workers", labels=["model"]
+    )
+    for model, pace in sorted(paces.items()):
+        workers.add_metric([model], pace.workers)
+        if pace.rate is not None:
+            rate.add_metric([model], pace.rate)
+    for model, seconds in watch.paces.queues(left, paces).items():
+        queue.add_metric([model], seconds)
+    yield from (workers, rate, queue)
 
 
 def _workers(beats: Sequence[Beat]) -> Iterator[Metric]:

@@ -31,15 +31,18 @@ api_keys = Table(
     Column("created", Float, nullable=False),
     Column("expires", Float),
     Column("revoked", Float),
+    Column("quotas", Text, nullable=False, server_default="{}"),  # JSON: currency -> total, day
 )
 
 OWNER: ContextVar[str | None] = ContextVar("owner", default=None)
 """Whose rows a request sees and makes. None: everybody's (without keys, for workers, for an admin)."""
+KEY: ContextVar[str | None] = ContextVar("key", default=None)
+"""The public id of the key that asks, which pays for what it submits. None: nobody pays."""
 SCOPES = ("read", "write", "admin")
 
 
 class Missing(LookupError):
-    """No such key."""
+    """No such key, job, file or batch, or none that may be seen."""
 
 
 class Key(NamedTuple):
@@ -57,23 +60,34 @@ def mine(table: Table) -> sa.ColumnElement[bool]:
     return sa.true() if owner is None else table.c.owner == owner
 
 
+def share(owner: str | None) -> str:
+    """What stands for an owner in the names of streams: short, and without what an owner may be called."""
+    return "" if owner is None else hashlib.blake2b(owner.encode(), digest_size=6).hexdigest()
+
+
 @contextmanager
-def acting(owner: str | None) -> Generator[None]:
-    """Do something for somebody."""
-    token = OWNER.set(owner)
+def acting(owner: str | None, key: str | None = None) -> Generator[None]:
+    """Do something for somebody, at the cost of a key."""
+    tokens = OWNER.set(owner), KEY.set(key)
     try:
         yield
     finally:
-        OWNER.reset(token)
+        OWNER.reset(tokens[0])
+        KEY.reset(tokens[1])
 
 
 def create(
-    connection: sa.Connection, owner: str, scopes: Sequence[str], rate: int | None, expires: float | None
+    connection: sa.Connection,
+    owner: str,
+    scopes: Sequence[str],
+    rate: int | None,
+    expires: float | None,
+    quotas: str = "{}",
 ) -> tuple[sa.Row[Any], str]:
-    """A new key's row, and the key itself, which nobody sees again."""
+    """A new key's row, and the key itself, which nobody sees again. quotas: as JSON."""
     name, secret = f"wk_{secrets.token_hex(8)}", secrets.token_urlsafe(32)
     row = {"name": name, "owner": owner, "digest": hashed(secret), "scopes": json.dumps(list(scopes)), "rate": rate}
-    row |= {"created": time.time(), "expires": expires}
+    row |= {"created": time.time(), "expires": expires, "quotas": quotas}
     return connection.execute(sa.insert(api_keys).returning(api_keys), row).one(), f"{name}.{secret}"
 
 
@@ -102,10 +116,22 @@ def checked(connection: sa.Connection, given: str) -> Key | None:
     return Key(row.name, row.owner, tuple(json.loads(row.scopes)), row.rate)
 
 
-def revoke(connection: sa.Connection, name: str) -> sa.Row[Any]:
-    """Let a key in no longer. Raises Missing."""
-    change = sa.update(api_keys).where(api_keys.c.name == name)
-    row = connection.execute(change.values(revoked=time.time()).returning(api_keys)).first()
+def find(connection: sa.Connection, name: str) -> sa.Row[Any]:
+    """A key's row by its public id. Raises Missing."""
+    row = connection.execute(sa.select(api_keys).where(api_keys.c.name == name)).first()
     if row is None:
         raise Missing(f"no key {name[:100]!r}")
     return row
+
+
+def change(connection: sa.Connection, name: str, **values: Any) -> sa.Row[Any]:
+    """Change a key's row. Raises Missing."""
+    find(connection, name)
+    return connection.execute(
+        sa.update(api_keys).where(api_keys.c.name == name).values(**values).returning(api_keys)
+    ).one()
+
+
+def revoke(connection: sa.Connection, name: str) -> sa.Row[Any]:
+    """Let a key in no longer. Raises Missing."""
+    return change(connection, name, revoked=time.time())

@@ -30,7 +30,7 @@ class Outcome(NamedTuple):
 def outcomes(connection: sa.Connection, job: int, verifiers: Sequence[int], rule: Rule, judge: int) -> list[Outcome]:
     """Every item of a job in order, with the verdict of `judge` on the answer that `rule` selects.
 
-    verifiers: ids of the job's verifiers in the spec's order. The first answer of diverse is that of verifier.
+    verifiers: ids of the job's verifiers in the spec's order. The first of diverse and of pareto is that of verifier.
     """
     if rule.ballot is not None:
         counted = votes(verifiers, rule.ballot).subquery()

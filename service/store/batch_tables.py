@@ -41,6 +41,7 @@ batches = Table(
     Column("expires", Float, nullable=False),
     Column("times", Text, nullable=False, server_default="{}"),  # when it came to each state, as JSON
     Column("owner", Text),
+    Column("key", Text),  # who pays
     sa.Index("batches_state", "state"),
     sa.Index("batches_owner", "owner", "id"),
 )

@@ -8,9 +8,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from service.store.access import OWNER, mine
+from service.store.access import KEY, OWNER, Missing, mine
 from service.store.batch_tables import OPEN, batches
-from service.store.jobs import Missing
 from service.store.schema import jobs
 
 Row = sa.Row[Any]
@@ -29,6 +28,7 @@ def create(connection: sa.Connection, endpoint: str, window: tuple[str, float], 
         "created": now,
         "expires": now + window[1],
         "owner": OWNER.get(),
+        "key": KEY.get(),
     }
     return connection.execute(sa.insert(batches).returning(batches), row).one()
 

@@ -7,26 +7,32 @@ import sqlalchemy as sa
 from service.spec import Ticket
 from service.store.schema import shards
 
+Queue = tuple[str, str, str]
+"""Model, lane and share: what has a stream of its own."""
 
-def windows(connection: sa.Connection) -> dict[tuple[str, str], tuple[int, int]]:
-    """For each (model, lane) that has pending shards: how many wait, and how many are out."""
-    counts: dict[tuple[str, str], dict[str, int]] = {}
+
+def windows(connection: sa.Connection) -> dict[Queue, tuple[int, int]]:
+    """For each queue that has pending shards: how many wait, and how many are out."""
+    counts: dict[Queue, dict[str, int]] = {}
     live = shards.c.state.in_(("pending", "queued", "running"))
-    columns = (shards.c.model, shards.c.lane, shards.c.state)
-    for model, lane, state, n in connection.execute(
-        sa.select(*columns, sa.func.count()).where(live).group_by(*columns)
-    ):
-        counts.setdefault((model, lane), {})[state] = n
+    columns = (shards.c.model, shards.c.lane, shards.c.share, shards.c.state)
+    for *queue, state, n in connection.execute(sa.select(*columns, sa.func.count()).where(live).group_by(*columns)):
+        model, lane, share = queue
+        counts.setdefault((model, lane, share), {})[state] = n
     return {
         key: (n["pending"], n.get("queued", 0) + n.get("running", 0)) for key, n in counts.items() if n.get("pending")
     }
 
 
-def waiting(connection: sa.Connection, model: str, lane: str, limit: int) -> list[Ticket]:
+def waiting(connection: sa.Connection, queue: Queue, limit: int) -> list[Ticket]:
     """Pending shards, round-robin over jobs: every job's first shard comes before anybody's second."""
-    mine = sa.and_(shards.c.state == "pending", shards.c.model == model, shards.c.lane == lane)
+    model, lane, share = queue
+    mine = sa.and_(shards.c.state == "pending", shards.c.model == model, shards.c.lane == lane, shards.c.share == share)
     query = sa.select(shards.c.id, shards.c.job).where(mine).order_by(shards.c.number, shards.c.job).limit(limit)
-    return [Ticket(shard=s, job=j, model=model, lane=lane) for s, j in connection.execute(query)]  # type: ignore[arg-type]
+    return [
+        Ticket(shard=shard, job=job, model=model, lane=lane, share=share)  # type: ignore[arg-type]
+        for shard, job in connection.execute(query)
+    ]
 
 
 def published(connection: sa.Connection, messages: dict[int, str]) -> None:
@@ -36,11 +42,12 @@ def published(connection: sa.Connection, messages: dict[int, str]) -> None:
     connection.execute(change.values(state="queued", message=sa.bindparam("m"), changed=time.time()), rows)
 
 
-def out(connection: sa.Connection, older: float) -> list[tuple[int, str, str, str | None]]:
-    """(shard, model, lane, message) of shards that are queued or running and have not changed for `older` seconds."""
+def out(connection: sa.Connection, older: float) -> list[tuple[int, Queue, str | None]]:
+    """(shard, queue, message) of shards that are queued or running and have not changed for `older` seconds."""
     live = sa.and_(shards.c.state.in_(("queued", "running")), shards.c.changed < time.time() - older)
-    columns = (shards.c.id, shards.c.model, shards.c.lane, shards.c.message)
-    return list(connection.execute(sa.select(*columns).where(live)))
+    columns = (shards.c.id, shards.c.model, shards.c.lane, shards.c.share, shards.c.message)
+    rows = connection.execute(sa.select(*columns).where(live))
+    return [(shard, (model, lane, share), message) for shard, model, lane, share, message in rows]
 
 
 def republish(connection: sa.Connection, lost: dict[int, str | None]) -> int:

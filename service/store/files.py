@@ -7,9 +7,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from service.store.access import OWNER, mine
+from service.store.access import OWNER, Missing, mine
 from service.store.batch_tables import OPEN, batches, files
-from service.store.jobs import Conflict, Missing
+from service.store.jobs import Conflict
 
 Row = sa.Row[Any]
 

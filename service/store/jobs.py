@@ -10,11 +10,12 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from service.catalog import Prepared
+from service.catalog import Invalid, Prepared
 from service.planner import shards as planned
 from service.planner import stop_reason
-from service.spec import JobSpec
-from service.store.access import OWNER, mine
+from service.spec import JobSpec, Span
+from service.store import outbox, quotas
+from service.store.access import KEY, OWNER, Missing, mine, share
 from service.store.schema import TERMINAL, events, items, jobs, judges, shards
 
 # Statements of every commit are built once: building costs more than running them.
@@ -52,6 +53,7 @@ PROGRESS = (
 )
 
 
+SHORT = [column for column in jobs.c if column.name != "spec"]
 HOLD = sa.select(jobs.c.id).where(jobs.c.id == sa.bindparam("job_")).with_for_update()  # SQLite locks all at once
 INSERT = {
     name: dialect.insert(jobs).on_conflict_do_nothing(index_elements=["idempotency_key"]).returning(jobs)
@@ -61,10 +63,6 @@ INSERT = {
 
 class Conflict(ValueError):
     """The same Idempotency-Key came with another body."""
-
-
-class Missing(LookupError):
-    """No such job."""
 
 
 def new_name() -> str:
@@ -105,11 +103,15 @@ def create(
     batch: int | None = None,
     final: Callable[[sa.Connection, Prepared], JobSpec] = lambda _, prepared: prepared.spec,
 ) -> sa.Row[Any]:
-    """Write a job, its items and its shards; or find the job that the same key made. Raises Conflict.
+    """Write a job, its items and its shards; or find the job that the same key made.
 
+    Raises Conflict, Exhausted, or Invalid.
     final: what the store adds to the spec of a new job; the key is known by the spec as it was asked.
     """
     spec = prepared.spec
+    if spec.webhook is not None and outbox.secret_of(connection, KEY.get()) is None:
+        message = "there is no secret to sign it with; POST /v1/webhooks/secret makes one"
+        raise Invalid([{"loc": ["webhook"], "msg": message}])
     digest = hashlib.sha256(spec.model_dump_json().encode()).hexdigest()
     if (found := made(connection, idempotency_key, digest)) is not None:
         return found
@@ -126,7 +128,9 @@ def create(
             "lane": spec.priority,
             "idempotency_key": own(idempotency_key),
             "owner": OWNER.get(),
+            "key": KEY.get(),
             "batch": batch,
+            "webhook": spec.webhook,
             "digest": digest,
             "created": now,
             "items": len(spec.items),
@@ -137,6 +141,7 @@ def create(
         again = made(connection, idempotency_key, digest)
         assert again is not None
         return again
+    quotas.reserve(connection, job.id, prepared, [span for shard in plan for span in shard])
     left = [0] * len(spec.items)
     for shard in plan:
         for span in shard:
@@ -149,6 +154,7 @@ def create(
         ],
     )
     common = {"job": job.id, "model": spec.model.name, "lane": spec.priority, "state": "pending", "changed": now}
+    common["share"] = share(OWNER.get())
     connection.execute(
         sa.insert(shards),
         [
@@ -192,8 +198,7 @@ def ended(connection: sa.Connection, ids: Sequence[int]) -> Sequence[int]:
 
 def page(connection: sa.Connection, limit: int, after: str | None) -> Sequence[sa.Row[Any]]:
     """Jobs without their specs, newest first, `after` the one of that public id."""
-    columns = [column for column in jobs.c if column.name != "spec"]
-    query = sa.select(*columns).where(mine(jobs)).order_by(jobs.c.id.desc()).limit(limit)
+    query = sa.select(*SHORT).where(mine(jobs)).order_by(jobs.c.id.desc()).limit(limit)
     if after is not None:
         query = query.where(jobs.c.id < find(connection, after).id)
     return connection.execute(query).all()
@@ -209,8 +214,9 @@ def cancel(connection: sa.Connection, name: str) -> sa.Row[Any]:
         waiting = sa.and_(shards.c.job == job.id, shards.c.state.in_(("pending", "queued")))
         dropped = connection.execute(sa.select(shards.c.spans).where(waiting)).scalars().all()
         connection.execute(sa.update(shards).where(waiting).values(state="cancelled", changed=time.time()))
-        numbers = [span["item"] for spans in dropped for span in json.loads(spans)]
-        settle(connection, job.id, numbers, len(dropped), {"stop_reason": "cancelled"})
+        spans = [Span.model_validate(span) for shard in dropped for span in json.loads(shard)]
+        quotas.settle(connection, job.id, spans)
+        settle(connection, job.id, [span.item for span in spans], len(dropped), {"stop_reason": "cancelled"})
     return find(connection, name)
 
 
@@ -252,5 +258,7 @@ def _finish(connection: sa.Connection, job: int, state: str, progress: dict[str,
     if last == "failed":
         first = sa.select(items.c.error).where(items.c.job == job, items.c.error.is_not(None)).order_by(items.c.number)
         values["error"] = connection.execute(first.limit(1)).scalar()
-    connection.execute(sa.update(jobs).where(jobs.c.id == job).values(**values))
+    row = connection.execute(sa.update(jobs).where(jobs.c.id == job).values(**values).returning(*SHORT)).one()
+    quotas.close(connection, job)
+    outbox.tell(connection, row)
     emit(connection, job, last, {"state": last, "stop_reason": values["stop_reason"], **progress})

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from search.diversity import Variety, diverse
+from search.fronts import pareto
 from search.ports import Floats, Ints
 from service.catalog import Rule
 from service.spec import JobSpec
@@ -105,13 +106,15 @@ def best(
 
     verifier: by value, or by mean rank when there are several. A vote: the first answers of the canonical form with
     most votes. first_pass: the first that every verifier passed; none when none did. diverse: by value and by
-    difference from those before, as its variety says.
+    difference from those before, as its variety says. pareto: the best mean rank, then front by front.
     """
     verifiers = [judge.id for judge in judged if judge.role == "verifier"]
     if rule.ballot is not None:
         samples = voters(connection, verifiers, rule.ballot, item, spec.top_k)
     elif rule.variety is not None:
         samples = _diverse(connection, verifiers, places(connection, job, item), item, rule.variety, spec.top_k)
+    elif rule.name == "pareto":
+        samples = _pareto(connection, verifiers, item, spec.top_k)
     else:
         samples = _selected(connection, verifiers, item, rule.name, spec.top_k)
     wanted = sa.and_(scores.c.item == item, scores.c.sample.in_(samples))
@@ -142,16 +145,29 @@ def _diverse(
     return samples[chosen].tolist()
 
 
+def _pareto(connection: sa.Connection, judge_ids: list[int], item: int, limit: int) -> list[int]:
+    samples, values = _values(connection, judge_ids, item)
+    return samples[pareto(values, _ranked(values), limit)].tolist()
+
+
 def _by_mean_rank(connection: sa.Connection, judge_ids: list[int], item: int) -> list[int]:
     samples, standing = _standing(connection, judge_ids, item)
     return samples[np.argsort(-standing, kind="stable")].tolist()
 
 
 def _standing(connection: sa.Connection, judge_ids: list[int], item: int) -> tuple[Ints, Floats]:
-    """Samples that every verifier scored [n], ascending, and what ranks them [n], higher is better.
+    """Samples that every verifier scored [n], ascending, and what ranks them [n], higher is better."""
+    samples, values = _values(connection, judge_ids, item)
+    return samples, _ranked(values)
 
-    That is the value or, with several verifiers, minus the mean rank (Ma et al. 2025, verifier ensemble).
-    """
+
+def _ranked(values: Floats) -> Floats:
+    """The value or, with several verifiers, minus the mean rank (Ma et al. 2025, verifier ensemble). values: [d, n]."""
+    return values[0] if len(values) == 1 else -np.mean([_ranks(row) for row in values], axis=0)
+
+
+def _values(connection: sa.Connection, judge_ids: list[int], item: int) -> tuple[Ints, Floats]:
+    """Samples that every verifier scored [n], ascending, and their values [d, n]."""
     columns = (scores.c.judge, scores.c.sample, scores.c.value)
     query = sa.select(*columns).where(scores.c.judge.in_(judge_ids), scores.c.item == item, scores.c.value.is_not(None))
     by_judge: dict[int, dict[int, float]] = {judge: {} for judge in judge_ids}
@@ -159,8 +175,7 @@ def _standing(connection: sa.Connection, judge_ids: list[int], item: int) -> tup
         by_judge[judge][sample] = value
     samples = sorted(set.intersection(*(set(values) for values in by_judge.values())))
     values = np.array([[by_judge[judge][sample] for sample in samples] for judge in judge_ids], np.float64)
-    standing = values[0] if len(judge_ids) == 1 else -np.mean([_ranks(row) for row in values], axis=0)
-    return np.array(samples, np.int64), standing
+    return np.array(samples, np.int64), values
 
 
 def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:

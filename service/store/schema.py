@@ -21,6 +21,8 @@ jobs = Table(
     Column("idempotency_key", Text, unique=True),
     Column("batch", Number),  # whose lines it answers
     Column("owner", Text),  # of the key that made it; null without keys
+    Column("key", Text),  # its public id: who pays
+    Column("webhook", Text),  # whom to tell when it ends
     Column("digest", Text, nullable=False),  # SHA-256 of the spec: the same key with another body is refused
     Column("created", Float, nullable=False),
     Column("started", Float),
@@ -73,6 +75,7 @@ shards = Table(
     Column("number", Integer, nullable=False),
     Column("model", Text, nullable=False),
     Column("lane", Text, nullable=False),
+    Column("share", Text, nullable=False, server_default=""),  # its owner's, who has a turn like any other
     Column("spans", Text, nullable=False),
     Column("state", Text, nullable=False),  # pending, queued, running, done, failed, cancelled
     Column("attempt", Integer, nullable=False, default=0),  # the fence: every claim has a new one
@@ -81,7 +84,7 @@ shards = Table(
     Column("worker", Text),
     Column("changed", Float, nullable=False),
     Column("error", Text),
-    sa.Index("shards_waiting", "state", "model", "lane", "number"),
+    sa.Index("shards_waiting", "state", "model", "lane", "share", "number"),
     sa.Index("shards_job", "job"),
 )
 

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from service.spec import Span
+from service.store import quotas
 from service.store.bulk import insert_rows
 from service.store.jobs import emit, hold, settle
 from service.store.schema import (
@@ -208,6 +209,8 @@ def commit(connection: sa.Connection, claimed: Claim, results: Results) -> bool:
     for label, rows in results.tallies.items():
         _tally(connection, [{"judge": ids[label], **row} for row in rows])
     _count(connection, claimed.job, results)
+    used = {"evaluations": results.evaluations, "tokens": results.tokens, "samples": len(results.candidates)}
+    quotas.settle(connection, claimed.job, claimed.spans, used)
     settle(connection, claimed.job, [span.item for span in claimed.spans], 1)
     return True
 
@@ -230,6 +233,7 @@ def fail(connection: sa.Connection, claimed: Claim, error: str) -> bool:
     hold(connection, claimed.job)
     if not _end(connection, claimed, "failed", error):
         return False
+    quotas.settle(connection, claimed.job, claimed.spans)
     settle(connection, claimed.job, [s.item for s in claimed.spans], 1, {"error": error, "stop_reason": "error"})
     return True
 

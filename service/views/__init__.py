@@ -21,7 +21,16 @@ from service.views.cards import (
 from service.views.catalog import Plugins, PluginView
 from service.views.compare import Compared, Comparison, OutcomeView, Versus
 from service.views.curves import Advice, Beyond, CurveView, Point
-from service.views.fleet import BatchesView, QueueView, ShardsView, StreamView, Workers, WorkerView
+from service.views.fleet import (
+    BatchesView,
+    DeadLetters,
+    DeadLetterView,
+    QueueView,
+    ShardsView,
+    StreamView,
+    Workers,
+    WorkerView,
+)
 from service.views.jobs import (
     Candidates,
     CandidateView,
@@ -59,6 +68,8 @@ __all__ = [
     "Comparison",
     "Counts",
     "CurveView",
+    "DeadLetterView",
+    "DeadLetters",
     "Drift",
     "DriftTest",
     "Estimate",

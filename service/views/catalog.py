@@ -18,6 +18,9 @@ class PluginView(View):
     version: str
     card: str
     config: dict[str, Any] = Field(description="JSON Schema of its own fields.")
+    here: str | None = Field(
+        None, description="What this machine gives to it, where that matters: of programs, the tier."
+    )
     offers: list[str]
     needs: list[str]
 

@@ -22,6 +22,7 @@ class WorkerView(View):
     age: float = Field(description="Seconds since then by the API's clock.")
     resident: int | None = Field(description="Bytes of memory; null where that is not known.")
     models: dict[str, BatchesView]
+    programs: str | None = Field(None, description="Tier at which it runs programs: strict, lite or refuse.")
 
 
 class Workers(View):
@@ -43,6 +44,27 @@ class ShardsView(View):
     model: str
     state: str
     n: int
+
+
+class DeadLetterView(View):
+    """A shard that failed for good."""
+
+    id: str = Field(description="For POST /v1/dead/{id}/requeue.")
+    job: str
+    owner: str | None
+    model: str
+    lane: str
+    items: list[int] = Field(description="Numbers of the items that fail with it.")
+    deaths: int = Field(description="Workers that died on it, and errors it raised.")
+    error: str | None
+    at: float = Field(description="When it failed, in seconds since 1970.")
+
+
+class DeadLetters(View):
+    """A page of dead letters. Ask again with `after` = `next` while it is not null."""
+
+    data: list[DeadLetterView]
+    next: str | None
 
 
 class QueueView(View):

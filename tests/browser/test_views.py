@@ -7,6 +7,7 @@ from collections.abc import Callable
 from xml.etree import ElementTree
 
 import pytest
+from helping import done
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
@@ -219,3 +220,29 @@ def test_dark(dark: Page, page: Page, url: str, digits: str) -> None:
     page.get_by_test_id("theme").click()  # system, light, dark
     page.wait_for_function(f"() => ({colours})()[3] === {json.dumps(found[1][3])}")
     assert page.evaluate(colours) == found[1]
+
+
+def test_text_of_a_model_elsewhere(page: Page, url: str, client: Client) -> None:
+    """Conversations are shown speaker by speaker; tokens and lost answers are counted."""
+    messages = [{"role": "system", "content": "be <b>brief</b>"}, {"role": "user", "content": "say some words"}]
+    view = done(
+        client,
+        {
+            "model": {"name": "outside/elsewhere", "steps": 2, "lost": 0.3},
+            "items": [{"id": "talk", "messages": messages}],
+            "search": {"method": "best_of_n", "n": 24},
+            "verifiers": [{"name": "regex", "pattern": "red"}],
+        },
+    )
+    assert view.counts.lost > 0 and view.usage.tokens > 0
+    page.goto(f"{url}/#/jobs/{view.id}")
+    facts = page.locator("dl.facts")
+    expect(facts).to_contain_text(f"lost {view.counts.lost}")
+    expect(facts.locator("div", has_text="Tokens").first).to_contain_text(f"{view.usage.tokens}")
+    item = page.get_by_test_id("gallery").locator("[data-item='0']")
+    expect(item.get_by_test_id("messages")).to_contain_text("system: be <b>brief</b>")
+    expect(item.get_by_test_id("messages")).to_contain_text("user: say some words")
+    expect(item).to_contain_text(f"lost {view.counts.lost}")
+    expect(item.locator(".answer .meta").first).to_contain_text("tokens")
+    page.get_by_test_id("axis-select").select_option("tokens")
+    expect(page.get_by_test_id("curve-chart").locator(".xtitle")).to_have_text("tokens an item")

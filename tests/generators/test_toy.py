@@ -137,18 +137,6 @@ def test_bits_are_independent_with_probability_q(length: int, q: float) -> None:
     assert_strings(x, expected)
 
 
-def test_bits_are_revealed_evenly_and_previewed_by_the_likelier_value() -> None:
-    generator = build("toy/bits", length=4, q=0.3)
-    rows = begin(generator)
-    assert generator.preview(rows[:1]) == [[0, 0, 0, 0]]
-    for t in range(1, 4):
-        rows = generator.advance(rows)
-        masked = rows.columns["bits"] < 0
-        assert abs(z(masked.mean(1), 1 - t / 4)) < 4
-    shown = np.array(generator.preview(rows))
-    np.testing.assert_array_equal(shown, np.where(masked, 0, rows.columns["bits"]))
-
-
 def test_markov_strings_have_their_exact_probabilities() -> None:
     """T1 in small: all 3^3 strings by chi-square."""
     initial = np.array([0.5, 0.3, 0.2])

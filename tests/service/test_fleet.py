@@ -19,6 +19,7 @@ from service.queue import Broker
 from service.settings import Settings
 from service.store import Store, jobs, shards
 from service.views import QueueView, Workers
+from verifiers.programs import tiers
 
 
 def queue(client: Client | TestClient) -> QueueView:
@@ -55,6 +56,7 @@ def test_workers_of_a_service(stack: Stack, client: Client) -> None:
     assert batches.fill is not None
     # calls counted at the limit of their time, which grows
     assert batches.rows / (batches.calls * batches.limit) * (1 - 1e-9) <= batches.fill <= 1
+    assert worker.programs == tiers.standing().tier
     assert worker.resident is not None
     assert worker.resident > 2**24
     assert abs(worker.at + worker.age - time.time()) < 5

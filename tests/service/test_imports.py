@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "diffusers", "transformers", "scipy", "matplotlib")
+HEAVY = ("torch", "diffusers", "transformers", "scipy", "matplotlib", "rdkit", "selfies", "RNA")
 
 
 @pytest.mark.parametrize("module", ["service.cli", "service.api", "service.worker", "service.client"])

@@ -19,6 +19,7 @@ from service.embedded import Stack
 from service.store import Store, dispatch
 from service.store.schema import events
 from verifiers.builtin import VERIFIERS
+from verifiers.programs import tiers
 
 
 def sse(text: str) -> list[tuple[int, str, dict[str, Any]]]:
@@ -464,7 +465,10 @@ def test_catalog(client: Client) -> None:
 def test_health_and_metrics(client: Client) -> None:
     done(client, job(1, 1))
     assert client.http.get("/healthz").json() == {"status": "ok"}
-    assert client.http.get("/readyz").json() == {"status": "ready"}
+    ready = client.http.get("/readyz").json()
+    found = tiers.standing()
+    assert ready == {"status": "ready", "programs": {"tier": found.tier, "missing": list(found.missing)}}
+    assert client.http.get("/v1/verifiers/program/values").json()["here"] == found.words
     text = client.http.get("/metrics").text
     families = {family.name: family for family in text_string_to_metric_families(text)}
     assert {"winnow_jobs", "winnow_shards", "winnow_candidates", "winnow_queue_messages"} <= families.keys()

@@ -1,6 +1,7 @@
 """API keys: who is let in, to what, how often; and that two owners never see each other's work."""
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -12,9 +13,13 @@ import httpx
 import pytest
 from helping import done, job, refused, service, until
 
+from service.api import create_app
+from service.api.access import ADMIN
+from service.artifacts import Artifacts
 from service.client import Client
 from service.embedded import Stack
 from service.opening import Unusable
+from service.queue import Broker
 from service.settings import Settings
 from service.store import Store, access
 
@@ -65,45 +70,98 @@ def test_who_is_let_in(guarded: tuple[str, dict[str, str], Store]) -> None:
         assert all(root.http.get(path).status_code == 200 for path in ("/metrics", "/v1/workers", "/v1/keys"))
 
 
-def test_two_owners(guarded: tuple[str, dict[str, str], Store]) -> None:
-    """Every route that takes a name, with a name of somebody else: as if there were none."""
+NAMED = {"{job}", "{file}", "{batch}"}
+LISTS = {"/v1/jobs", "/v1/files", "/v1/batches", "/v1/cards", "/v1/cards/{name:path}", "/v1/usage"}
+"""What each key sees its own part of."""
+ALIKE = {
+    *(f"/v1/{kind}{name}" for kind in ("models", "verifiers", "methods", "features") for name in ("", "/{name:path}")),
+    *(
+        "/healthz",
+        "/readyz",
+        "/openapi.json",
+        "/docs",
+        "/docs/oauth2-redirect",
+        "/redoc",
+        "/",
+        "/static",
+        "/vendor/{name}",
+    ),
+    *("/v1/session", "/v1/artifacts/{sha256}"),  # by the hash of its bytes, which nobody can guess
+}
+"""What is the same for all who are let in."""
+BELOW = {"/v1/compare"}
+"""What takes names in its query: asked below."""
+MADE = {"/v1/jobs", "/v1/files", "/v1/batches", "/v1/chat/completions", "/v1/completions", "/v1/webhooks/secret"}
+"""What is posted there is whoever's posts it."""
+
+
+def routes(router: Any) -> Iterator[tuple[str, str]]:
+    """Every method and path that the app answers, whether it is in the document or not."""
+    for route in router.routes:
+        if inner := getattr(route, "original_router", None):
+            yield from routes(inner)
+            continue
+        for method in sorted(getattr(route, "methods", None) or {"GET"}):
+            if method != "HEAD":
+                yield method, route.path
+
+
+def everything(client: Client) -> dict[str, str]:
+    """One of everything that a key can have: names by what paths call them."""
+    view = done(client, job(3, 8, verifiers=[{"name": "toy/linear", "threshold": 0.0}]))
+    body = {"model": "toy/bits", "prompt": "x"}
+    line = json.dumps({"custom_id": "a", "method": "POST", "url": "/v1/completions", "body": body})
+    upload = client.http.post("/v1/files", files={"file": ("a", line)}, data={"purpose": "batch"})
+    ask = {"input_file_id": upload.json()["id"], "endpoint": "/v1/completions", "completion_window": "24h"}
+    batch = client.http.post("/v1/batches", json=ask).json()["id"]
+    until(lambda: client.http.get(f"/v1/batches/{batch}").json()["status"] == "completed")
+    return {"job": view.id, "file": upload.json()["id"], "batch": batch}
+
+
+def test_two_owners(guarded: tuple[str, dict[str, str], Store], tmp_path: Path) -> None:
+    """Every route of the app, asked with what is somebody else's: as if there were none. A new route needs a row."""
+    store = guarded[2]
+    app = create_app(store, Broker("unix:///nowhere"), Artifacts(f"{tmp_path}"), Settings(data_dir=tmp_path))
     with client_of(guarded, "ann") as ann, client_of(guarded, "bob") as bob, client_of(guarded, "root") as root:
-        mine = done(ann, job(3, 8, verifiers=[{"name": "toy/linear", "threshold": 0.0}]))
-        line = {
-            "custom_id": "a",
-            "method": "POST",
-            "url": "/v1/completions",
-            "body": {"model": "toy/bits", "prompt": "x"},
-        }
-        file = ann.http.post("/v1/files", files={"file": ("a", json.dumps(line))}, data={"purpose": "batch"}).json()[
-            "id"
-        ]
-        ask = {"input_file_id": file, "endpoint": "/v1/completions", "completion_window": "24h"}
-        batch = ann.http.post("/v1/batches", json=ask).json()["id"]
-        until(lambda: ann.http.get(f"/v1/batches/{batch}").json()["status"] == "completed")
-        names = {"job": mine.id, "file": file, "batch": batch, "item": 0}
-        matrix = [
-            (method, path.format(**names))
-            for path, methods in root.http.get("/openapi.json").json()["paths"].items()
-            for method in methods
-            if any(f"{{{kind}}}" in path for kind in ("job", "file", "batch"))
-        ]
-        assert len(matrix) >= 15
-        for method, path in matrix:
+        mine, theirs = everything(ann), everything(bob)
+        key = guarded[1]["ann"].partition(".")[0]
+        filled = {**mine, "item": "0", "key": key, "letter": f"{mine['job']}.0", "name": "toy/linear"}
+        asked = 0
+        for method, path in routes(app):
+            full = re.sub(r"\{(\w+)(:path)?\}", lambda found: filled.get(found[1], "x"), path)
             body = {"json": {"labels": [{"item": 0, "sample": 0, "right": True}]}} if path.endswith("audits") else {}
-            refused(bob.http.request(method, path, **body), 404)
-        refused(bob.http.get("/v1/compare", params={"jobs": f"{mine.id},{mine.id}x"}), 404)
+            if path.startswith(ADMIN):
+                refused(bob.http.request(method, full, json={} if method == "PUT" else None), 403)
+            elif any(name in path for name in NAMED):
+                refused(bob.http.request(method, full, **body), 404)
+                if method == "GET":
+                    assert ann.http.get(full).status_code < 300
+                    assert root.http.get(full).status_code < 300
+            elif method == "GET" and path in LISTS:
+                seen = [client.http.get(full).text for client in (bob, ann)]
+                for name in mine.values():
+                    assert name not in seen[0]
+                for name in theirs.values():
+                    assert name not in seen[1]
+                assert any(name in seen[1] for name in (*mine.values(), key, "toy/linear")), path
+            else:
+                known = ALIKE | BELOW if method in ("GET", "DELETE") else ALIKE | MADE
+                assert path in known, f"no row for {method} {path}"
+                continue
+            asked += 1
+        assert asked >= 30
+        refused(bob.http.get("/v1/compare", params={"jobs": f"{mine['job']},{theirs['job']}"}), 404)
+        ask = {"input_file_id": mine["file"], "endpoint": "/v1/completions", "completion_window": "24h"}
         refused(bob.http.post("/v1/batches", json=ask), 404)
-        assert mine.id not in bob.http.get("/v1/jobs").text
-        assert file not in bob.http.get("/v1/files").text
-        assert batch not in bob.http.get("/v1/batches").text
-        assert mine.id not in bob.http.get("/v1/cards/toy/linear").text
-        assert mine.id in root.http.get("/v1/jobs").text
-        assert ann.job(mine.id).state == "completed"
-        for name in ann.http.get(f"/v1/batches/{batch}").json()["jobs"]:
+        for kind, listing in (("job", "jobs"), ("file", "files"), ("batch", "batches")):
+            refused(bob.http.get(f"/v1/{listing}", params={"after": mine[kind]}), 404)
+        assert mine["job"] in root.http.get("/v1/jobs").text
+        assert ann.job(mine["job"]).state == "completed"
+        for name in ann.http.get(f"/v1/batches/{mine['batch']}").json()["jobs"]:
             assert ann.job(name).state == "completed"  # a batch's jobs are its owner's
-        key = {"Idempotency-Key": "the same"}
-        ids = {client.http.post("/v1/jobs", json=job(), headers=key).json()["id"] for client in (ann, ann, bob)}
+            refused(bob.http.get(f"/v1/jobs/{name}"), 404)
+        same = {"Idempotency-Key": "the same"}
+        ids = {client.http.post("/v1/jobs", json=job(), headers=same).json()["id"] for client in (ann, ann, bob)}
         assert len(ids) == 2
 
 

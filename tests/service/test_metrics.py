@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 import pytest
-from helping import done, job, pids, service, until
+from helping import SLOW, done, ended, job, pids, service, until
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -23,7 +23,7 @@ from service.beat import Batches
 from service.client import Client
 from service.embedded import Stack
 from service.heartbeat import Heartbeat, resident
-from service.loading import Jobs
+from service.loading import Jobs, Network
 from service.queue import Broker
 from service.store import Store, jobs
 
@@ -85,6 +85,33 @@ def test_counts_are_what_the_jobs_paid_for(pair: tuple[Stack, Client]) -> None:
         assert calls * limit >= rows_ >= calls >= 1
         assert math.isclose(fill, rows_ / (calls * limit))
     assert found["winnow_queue_up"] == {(): 1}
+    # Nothing is left to do, and both models have workers whose rates are known.
+    assert found["winnow_work_left_evaluations"] == {}
+    assert found["winnow_queue_seconds"] == {(GAUSS,): 0, ("toy/noop",): 0}
+    assert set(found["winnow_model_workers"]) == set(found["winnow_model_evaluations_per_second"])
+    assert all(rate > 0 for rate in found["winnow_model_evaluations_per_second"].values())
+    assert set(found["winnow_leases"].values()) == set(found["winnow_lease_age_seconds"].values()) == {0}
+
+
+def test_queue_seconds_are_work_over_rate(pair: tuple[Stack, Client]) -> None:
+    _, client = pair
+    view = client.submit(job(1, 2000, model=SLOW))  # about 20 s of work
+
+    def at_work() -> Samples | None:
+        found = scraped(client)
+        both = found.get("winnow_model_workers", {}).get(("outside/slow",)) == 2
+        return found if both and found["winnow_model_evaluations_per_second"].get(("outside/slow",)) else None
+
+    found = until(at_work, 15)
+    slow = ("outside/slow",)
+    left, rate = (found[f"winnow_{name}"][slow] for name in ("work_left_evaluations", "model_evaluations_per_second"))
+    assert found["winnow_queue_seconds"][slow] == pytest.approx(left / rate)
+    assert 0 < left <= 2000 * 20
+    assert 1 <= found["winnow_leases"]["outside/slow:batch",] <= 2 * 20
+    assert 0 < found["winnow_lease_age_seconds"]["outside/slow:batch",] < 60
+    client.http.post(f"/v1/jobs/{view.id}/cancel")
+    ended(client, view.id)
+    until(lambda: scraped(client)["winnow_queue_seconds"][slow] == 0, 10)
 
 
 def test_the_dead_vanish(pair: tuple[Stack, Client]) -> None:
@@ -172,9 +199,13 @@ def test_a_heart_without_a_queue_can_be_stopped() -> None:
 
 def test_networks_of_one_model_are_added_up(store: Store) -> None:
     held = Jobs(store, Engine())
-    held.networks = {"a": ("m", Filled(3, 10, 4)), "b": ("m", Filled(1, 16, 16)), "c": ("n", Filled(limit=8))}
+    held.networks = {
+        "a": Network("m", Filled(3, 10, 4), price=2),
+        "b": Network("m", Filled(1, 16, 16)),
+        "c": Network("n", Filled(limit=8)),
+    }
     found = held.batches()
-    assert found["m"] == Batches(calls=4, rows=26, room=3 * 4 + 16, limit=16)
+    assert found["m"] == Batches(calls=4, rows=26, room=3 * 4 + 16, limit=16, evaluations=2 * 10 + 16)
     assert found["m"].fill == 26 / 28
     assert (found["n"].limit, found["n"].fill) == (8, None)
 

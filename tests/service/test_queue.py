@@ -1,6 +1,7 @@
 """The dispatcher against a real server: who holds a message, and what happens when Redis forgets."""
 
 import asyncio
+import json
 import socket
 import threading
 import time
@@ -14,7 +15,8 @@ from helping import SLOW, prepared, until
 from service.artifacts import Artifacts
 from service.beat import Batches, Beat
 from service.feeder import LEADER, Feeder
-from service.queue import DEAD, GROUP, STREAMS, WORKERS, Broker, Delivery, stream, vitals
+from service.messages import FORMAT
+from service.queue import GROUP, STREAMS, WORKERS, Broker, Delivery, stream, vitals
 from service.spec import Lane, Ticket
 from service.store import Store, dispatch, jobs, shards
 from service.store.schema import jobs as jobs_table
@@ -57,8 +59,11 @@ def test_streams_in_order(broker: Broker) -> None:
     assert set(every[2:]) == {name("a", "batch"), name("b", "batch")}
     loaded_first = [name(model, lane) for lane in ("interactive", "batch") for model in "ba"]
     assert broker.streams([], ["b"]) == loaded_first
-    # Next turn the other model's stream of each lane comes first: one that is never empty starves nobody.
-    assert broker.streams([], ["b"], turn=1) == [name(m, lane) for lane in ("interactive", "batch") for m in "ab"]
+    assert broker.streams([], ["b"], turn=1) == loaded_first
+    # Now and then what would come last is first: what is never empty starves nobody.
+    assert broker.streams([], ["b"], turn=4) == [name(m, lane) for lane in ("interactive", "batch") for m in "ab"]
+    assert broker.streams([], ["b"], turn=7) == [name(m, lane) for lane in ("batch", "interactive") for m in "ba"]
+    assert broker.streams([], [], turn=1)[0] == name("b", "interactive")  # of those alike, each in its turn
     assert broker.streams(["a", "unknown"], []) == [name("a", "interactive"), name("a", "batch")]
 
 
@@ -139,11 +144,28 @@ def test_what_is_no_ticket_is_thrown_away(broker: Broker) -> None:
     assert broker.depth() == {"m:batch": 2}
 
 
-def test_bury_and_durable(broker: Broker) -> None:
-    broker.bury(ticket(7), "three deaths")
-    ((_, fields),) = broker.redis.xrange(DEAD)
-    assert fields["reason"] == "three deaths"
-    assert Ticket.model_validate_json(fields["ticket"]) == ticket(7)
+def test_formats_of_messages(valkey: str, broker: Broker, caplog: pytest.LogCaptureFixture) -> None:
+    """One from before formats is read. A newer one is left to newer workers, at once, and older ones are read on."""
+    name = stream("m", "batch")
+    broker.publish([ticket(1)])
+    broker.redis.xadd(name, {"ticket": ticket(2).model_dump_json()})
+    later = Ticket(shard=3, job=1, model="m", lane="batch").model_dump() | {"new_field": 1}
+    newer = broker.redis.xadd(name, {"ticket": json.dumps(later), "format": FORMAT + 1, "trace": "t"})
+    patient = Broker(valkey, 600)
+    assert [d.ticket.shard for d in pull(patient, "old")] == [1, 2]
+    assert f"1 messages of {name} are of a newer format than {FORMAT}" in caplog.text
+    # Whoever comes next has it without waiting for a lease of ten minutes; the old worker leaves the stream alone.
+    ((message, _),) = patient.redis.xautoclaim(name, GROUP, "new", patient.lease_ms, count=9)[1]
+    assert message == newer
+    broker.publish([ticket(4)])
+    assert pull(patient, "old") == []
+    patient._left[name] = 0.0  # its time is over
+    assert [d.ticket.shard for d in pull(patient, "old")] == [4]
+    assert broker.depth() == {"m:batch": 4}
+    patient.redis.close()
+
+
+def test_durable(broker: Broker) -> None:
     assert broker.durable()
 
 
@@ -237,7 +259,7 @@ def state(store: Store, name: str) -> str:
 def test_two_feeders_at_once_count_nothing_twice(store: Store, broker: Broker, worker: Worker) -> None:
     """The lock is a courtesy: when it fails, every shard has two messages, and still one commit."""
     name = add(store)
-    waiting = store.read(dispatch.waiting, "toy/gaussian_mixture", "batch", 100)
+    waiting = store.read(dispatch.waiting, ("toy/gaussian_mixture", "batch", ""), 100)
     broker.publish(waiting)
     Feeder(store, broker, "f").feed()
     assert broker.depth() == {"toy/gaussian_mixture:batch": 12}

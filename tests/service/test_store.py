@@ -14,7 +14,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from helping import prepared, refused
+from helping import outcome, prepared, refused, take
 
 import service
 from search.ports import Score, Values
@@ -27,7 +27,7 @@ from service.store.bulk import insert_rows
 from service.store.pools import Columns, named, pack, packed, pool, unpack
 from service.store.schema import candidates, events, items, judges, metadata, pools, scores, tallies
 from service.store.schema import shards as table
-from service.store.shards import Claim, Results
+from service.store.shards import Results
 
 
 def add(store: Store, *args: Any, **changes: Any) -> sa.Row[Any]:
@@ -44,31 +44,6 @@ def rows(store: Store, of: sa.Table) -> list[Any]:
         return list(connection.execute(sa.select(of).order_by(*of.primary_key)))
 
 
-def take(store: Store, shard: int, message: str = "1-0", worker: str = "w") -> Claim:
-    return store.write(shards.claim, worker, [(message, shard)]).claims[message, shard]
-
-
-def outcome(claim: Claim, passed: bool = True) -> Results:
-    """What a search of the claim's spans might give."""
-    out = Results(evaluations=7, verifier_calls=3, verifier_seconds=0.5)
-    for span in claim.spans:
-        samples = range(span.first, span.first + span.count)
-        out.candidates += [(claim.job, span.item, s, f"{s}", "1", None, 1, None, None) for s in samples]
-        out.scores.setdefault("toy/linear", []).extend(
-            (span.item, s, float(s), passed, None, None, 1.0) for s in samples
-        )
-        scored = [Score(float(s), passed) for s in samples]
-        out.pools.setdefault("toy/linear", []).append((span.item, span.first, span.count, packed(scored)))
-        out.tallies.setdefault("toy/linear", []).append(
-            {"item": span.item, "scored": span.count, "unscored": 0, "passed": span.count if passed else 0}
-            | {"first_pass": span.first if passed else None}
-        )
-        out.items.append(
-            {"n": span.item, "drawn_": span.count, "evaluations_": 7, "reason_": None, "error_": None},
-        )
-    return out
-
-
 def test_migration_makes_the_tables(store: Store) -> None:
     with store.reading() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
@@ -80,8 +55,8 @@ def test_migration_makes_the_tables(store: Store) -> None:
 def test_create_claim_commit(store: Store) -> None:
     job = add(store, 2, 4)
     assert (job.state, job.items, job.shards) == ("queued", 2, 1)
-    assert store.read(dispatch.windows) == {("toy/gaussian_mixture", "batch"): (1, 0)}
-    (ticket,) = store.read(dispatch.waiting, "toy/gaussian_mixture", "batch", 10)
+    assert store.read(dispatch.windows) == {("toy/gaussian_mixture", "batch", ""): (1, 0)}
+    (ticket,) = store.read(dispatch.waiting, ("toy/gaussian_mixture", "batch", ""), 10)
     store.write(dispatch.published, {ticket.shard: "1-0"})
     assert store.read(dispatch.windows) == {}
     claim = take(store, ticket.shard)
@@ -240,7 +215,7 @@ def test_republish(store: Store) -> None:
 
 def test_waiting_is_round_robin_over_jobs(store: Store) -> None:
     first, second = add(store, 1, 3000), add(store, 1, 3000)
-    tickets = store.read(dispatch.waiting, "toy/gaussian_mixture", "batch", 4)
+    tickets = store.read(dispatch.waiting, ("toy/gaussian_mixture", "batch", ""), 4)
     assert [ticket.job for ticket in tickets] == [first.id, second.id, first.id, second.id]
 
 

@@ -21,6 +21,9 @@ def pictures():
     return [bar, np.zeros((28, 28), np.uint8), *noise]
 
 
+PROGRAMS = ["def f(x): return x * x", "def f(x): return 5", "```\ndef f(x):\n    return 1 / 0\n```", "none"]
+MOLECULES = ["CC(=O)Oc1ccccc1C(=O)O", "OCC", "CCO", "CC(C)(C)(C)C", "", "no molecule"]
+
 SAMPLES = {
     "toy/linear": ({}, None, [0.5, -1, 3.25]),
     "toy/quadratic": ({"center": 1.0}, None, [0.5, -1, 3.25]),
@@ -41,11 +44,27 @@ SAMPLES = {
     "perplexity": ({"path": "language", "longest": 256}, None, ["a", "abc", 7]),
     "ensemble": ({"verifiers": ["numeric", "exact"]}, "7", ["7", "7.0", "8"]),
     "cascade": ({"stages": [{"verifier": "exact", "above": 1.0}, {"verifier": "numeric"}]}, "7", ["7", "7.0", "8"]),
+    "weighted": ({"terms": [{"verifier": "numeric"}, {"verifier": "exact", "weight": -0.5}]}, "7", ["7", "7.0", "8"]),
+    "product": ({"factors": [{"verifier": "numeric"}, {"verifier": "exact", "passed": True}]}, "7", ["7", "7.0", "8"]),
+    "soft": ({"verifier": "exact", "tilt": 2.0}, "7", ["7", {"fills": ["7", "8"]}, "8"]),
     "calibrated": ({"verifier": "numeric", "pairs": [[0, False], [1, True]]}, "7", ["7", "7.0", "8"]),
+    "program/values": ({}, {"entry": "f", "cases": [{"args": [2], "expected": 4}]}, PROGRAMS),
+    "program/asserts": ({}, {"entry": "f", "tests": "assert f(2) == 4"}, PROGRAMS),
+    "program/stdio": ({}, {"cases": [{"stdin": "2", "stdout": "4"}]}, ["print(int(input()) ** 2)", "print(5)", "1 +"]),
     "json_schema": ({"schema": {"type": "object"}}, None, ["{}", '{"a": 1}', "[1]", "{"]),
     "digit_classifier": ({}, "1", pictures()),
     "digit_classifier_b": ({}, 1, pictures()),
     "ccexam": ({}, "1", pictures()),
+    "molecule/valid": ({}, None, MOLECULES),
+    "molecule/qed": ({}, None, MOLECULES),
+    "molecule/sa": ({}, None, MOLECULES),
+    "molecule/logp": ({"low": 1.0, "high": 2.0}, None, MOLECULES),
+    "molecule/weight": ({"high": 170.0}, None, MOLECULES),
+    "molecule/substructure": ({"smarts": "C(=O)O"}, None, MOLECULES),
+    "molecule/similarity": ({}, "CCO", MOLECULES),
+    "molecule/pains": ({}, None, MOLECULES),
+    "dna/binding": ({"factor": "CRX"}, None, ["TAATCCCC", "ACGTACGT", "GGGGATTA", "ACG"]),
+    "rna/folding": ({}, None, ["GGGGAAAACCCC", "AAAA", "GGGT"]),
     "terrain/slope": ({"target": 0.2}, None, pictures()),
     "terrain/range": ({"target": 1.0}, None, pictures()),
     "terrain/route": ({}, None, pictures()),
@@ -57,6 +76,8 @@ def test_every_builtin_sits_the_exam():
 
 
 NEEDS = {
+    **{name: ("rdkit", "molecules") for name in SAMPLES if name.startswith("molecule/")},
+    "rna/folding": ("viennarna", "rna"),
     "ccexam": ("ccexam", "judges"),
     "boxed": ("math-verify", "text"),
     "math": ("math-verify", "text"),

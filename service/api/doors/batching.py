@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, BinaryIO
 
 import redis
@@ -23,6 +24,7 @@ from service.artifacts import Artifacts
 from service.feeder import Feeder
 from service.store import Store, batches, files, jobs
 from service.store.access import acting
+from service.store.quotas import Exhausted
 from service.store.schema import TERMINAL
 
 log = logging.getLogger("winnow.batches")
@@ -78,7 +80,7 @@ class Batching:
 
     def _step(self, batch: sa.Row[Any]) -> None:
         try:
-            with acting(batch.owner):
+            with acting(batch.owner, batch.key):
                 {"validating": self._validate, "finalizing": self._finalize}.get(batch.state, self._drive)(batch)
         except (redis.RedisError, SQLAlchemyError, OSError):
             raise
@@ -142,12 +144,17 @@ class Batching:
             if group is None:
                 opened.whole = True
                 break
-            opened.rejected += len(group.refused)
             if group.prepared is not None:
-                row = self.store.write(jobs.create, group.prepared, batches.key(batch.name, group.number), batch.id)
+                name = batches.key(batch.name, group.number)
+                try:
+                    row = self.store.write(jobs.create, group.prepared, name, batch.id)
+                except Exhausted:  # jobs that end let go of what they held, and days renew: it waits, until it expires
+                    opened.groups = chain([group], opened.groups)
+                    break
                 live += row.state not in TERMINAL
                 items += row.items - row.items_done
                 fresh = True
+            opened.rejected += len(group.refused)
         if fresh:
             self.feeder.wake.set()
 

@@ -57,7 +57,9 @@ def one(file: str, request: Request) -> FileView:
     return file_view(store(request).read(files.find, file))
 
 
-@router.get("/v1/files/{file}/content")
+@router.get(
+    "/v1/files/{file}/content", response_class=Response, responses={200: {"content": {"application/jsonl": {}}}}
+)
 def content(file: str, request: Request) -> Response:
     """Its bytes."""
     row = store(request).read(files.find, file)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from search.metering import Budget
 from search.ports import Frozen, Item, Many, Message
@@ -122,21 +122,23 @@ class Asked(Frozen):
             config.setdefault("n", self.draws)
             if isinstance(config["n"], int) and config["n"] < self.n:
                 raise Invalid([{"loc": ["search", "n"], "msg": f"{config['n']} answers are drawn, {self.n} asked for"}])
-        return JobSpec.model_validate(
-            {
-                "model": {"name": self.model, **chosen.model, **self.settings()},
-                "items": items,
-                "search": {"method": chosen.method, **config},
-                "verifiers": [ref.model_dump() for ref in chosen.verifiers] or ["any"],
-                "graders": [ref.model_dump() for ref in chosen.graders],
-                "budget": chosen.budget.model_dump(),
-                "seed": seed if self.seed is None else self.seed,
-                "top_k": self.n,
-                "priority": "interactive",
-                "metadata": self.labels(),
-                **more,
-            }
-        )
+        fields = {
+            "model": {"name": self.model, **chosen.model, **self.settings()},
+            "items": items,
+            "search": {"method": chosen.method, **config},
+            "verifiers": [ref.model_dump() for ref in chosen.verifiers] or ["any"],
+            "graders": [ref.model_dump() for ref in chosen.graders],
+            "budget": chosen.budget.model_dump(),
+            "seed": seed if self.seed is None else self.seed,
+            "top_k": self.n,
+            "priority": "interactive",
+            "metadata": self.labels(),
+            **more,
+        }
+        try:
+            return JobSpec.model_validate(fields)
+        except ValidationError as error:  # what each field may be, all of them together need not be
+            raise Invalid(catalog.faults(error, JobSpec)) from None
 
 
 def chats(model: str) -> bool:
@@ -195,7 +197,7 @@ class Chat(Asked):
 class Completion(Asked):
     """Body of /v1/completions."""
 
-    prompt: str | Many[str] = Field(max_length=100_000)
+    prompt: Annotated[str, Field(max_length=100_000)] | Annotated[Many[str], Field(min_length=1, max_length=10_000)]
     best_of: int | None = Field(None, ge=1, le=1_000_000, description="Answers drawn; the best `n` are returned.")
     logprobs: Literal[0] | None = Field(None, description="0: those of the answer's tokens, and no others.")
     echo: JsonValue = None

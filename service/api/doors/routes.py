@@ -11,12 +11,14 @@ import sqlalchemy as sa
 from fastapi import APIRouter, FastAPI, Header, Request
 from fastapi.responses import JSONResponse, StreamingResponse
 
+from service import logs, tracing
 from service.api.doors.replies import Ended, Unanswered, chunks, reply, seed_of
 from service.api.doors.requests import Asked, Chat, Completion
 from service.api.errors import Problem, problem
 from service.api.guard import StrictRoute
+from service.api.jobs import begun
 from service.api.present import item_views, job_view
-from service.rated import rated
+from service.queue import Broker
 from service.store import Store, jobs
 from service.views.doors import ChatCompletion, TextCompletion
 
@@ -52,7 +54,8 @@ def install(app: FastAPI) -> None:
 async def answered(asked: Asked, request: Request, key: str | None) -> Any:
     """The reply, or the stream of it. A client that leaves ends its job, unless it may come back with a key."""
     store: Store = request.app.state.store
-    row = await asyncio.to_thread(_begun, store, asked, key)
+    row = await asyncio.to_thread(_begun, store, asked, key, request.app.state.watch.broker)
+    logs.bind(job=row.name)
     request.app.state.feeder.wake.set()
     if asked.stream:
         headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
@@ -66,9 +69,10 @@ async def answered(asked: Asked, request: Request, key: str | None) -> Any:
     return reply(asked, await store.aread(ended, row.name))
 
 
-def _begun(store: Store, asked: Asked, key: str | None) -> sa.Row[Any]:
+def _begun(store: Store, asked: Asked, key: str | None, broker: Broker) -> sa.Row[Any]:
     seed = secrets.randbits(63) if key is None else seed_of(key)
-    return store.write(jobs.create, asked.job(seed), key, final=rated)
+    with tracing.span("submit"):
+        return store.write(begun, asked.job(seed), key, broker)
 
 
 def _left(store: Store, row: sa.Row[Any], key: str | None) -> None:

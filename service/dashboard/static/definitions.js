@@ -29,6 +29,7 @@ export const DEFINITIONS = {
     "Whose passes count as right: a grader's, which the search never saw, or the verifier's own when there is none.",
   verifier: "Steers the search and picks the answer. It may be wrong; the grader says how often.",
   grader: "Reports on answers. The search never sees it, so its verdict is not fooled by the search.",
+  front: "Answers that no other answer beats: none is at least as good under every verifier and better under one.",
   unscored:
     "Answers without a verdict, with a reason. They count as failures on the curve and are never dropped silently.",
   ignored:

@@ -12,13 +12,16 @@ from typing import Any, TypeVar
 
 import httpx
 
-from search.ports import Item
+from search.ports import Item, Score
 from service import catalog
 from service.catalog import Prepared
 from service.client import Client
 from service.embedded import Stack
 from service.settings import Settings
 from service.spec import JobSpec
+from service.store import Store, shards
+from service.store.pools import packed
+from service.store.shards import Claim, Results
 from service.views import JobView
 
 T = TypeVar("T")
@@ -42,6 +45,32 @@ def job(items: int = 2, n: int = 4, /, **changes: Any) -> dict[str, Any]:
 def prepared(items: int = 2, n: int = 4, /, **changes: Any) -> Prepared:
     """The same, checked."""
     return catalog.prepare(JobSpec.model_validate(job(items, n, **changes)))
+
+
+def take(store: Store, shard: int, message: str = "1-0", worker: str = "w") -> Claim:
+    """A worker claims a shard."""
+    return store.write(shards.claim, worker, [(message, shard)]).claims[message, shard]
+
+
+def outcome(claim: Claim, passed: bool = True) -> Results:
+    """What a search of the claim's spans might give."""
+    out = Results(evaluations=7, verifier_calls=3, verifier_seconds=0.5)
+    for span in claim.spans:
+        samples = range(span.first, span.first + span.count)
+        out.candidates += [(claim.job, span.item, s, f"{s}", "1", None, 1, None, None) for s in samples]
+        out.scores.setdefault("toy/linear", []).extend(
+            (span.item, s, float(s), passed, None, None, 1.0) for s in samples
+        )
+        scored = [Score(float(s), passed) for s in samples]
+        out.pools.setdefault("toy/linear", []).append((span.item, span.first, span.count, packed(scored)))
+        out.tallies.setdefault("toy/linear", []).append(
+            {"item": span.item, "scored": span.count, "unscored": 0, "passed": span.count if passed else 0}
+            | {"first_pass": span.first if passed else None}
+        )
+        out.items.append(
+            {"n": span.item, "drawn_": span.count, "evaluations_": 7, "reason_": None, "error_": None},
+        )
+    return out
 
 
 def until(condition: Callable[[], T], seconds: float = 30, every: float = 0.02) -> T:

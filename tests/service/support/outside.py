@@ -24,6 +24,7 @@ outside/slow = outside:slow
 outside/by_prompt = outside:by_prompt
 outside/missing = no_such_module:thing
 outside/unbased = outside:unbased
+outside/leaky = outside:leaky_model
 outside/words = outside:words
 outside/elsewhere = outside:elsewhere
 
@@ -32,6 +33,7 @@ outside/unloadable = outside:unloadable
 outside/deadly = outside:deadly
 outside/above = outside:above
 outside/raising = outside:raising
+outside/leaky = outside:leaky
 outside/poisoned = outside:poisoned
 outside/stubborn = outside:stubborn
 outside/misjudging = outside:misjudging
@@ -156,11 +158,18 @@ def unloadable(config: Nothing) -> Verifier:
     raise ImportError("this verifier needs the package moonshine")
 
 
-def deadly(config: Nothing) -> Verifier:
+class Deadly(Config):
+    """Until when it kills."""
+
+    mended: str = Field("", description="A file: once it is there, nobody dies.")
+
+
+def deadly(config: Deadly) -> Verifier:
     """Kills the worker on the prompt "die"."""
 
     def verify(answers: Sequence[Answer]) -> list[Score]:
-        if any(answer.item.prompt == "die" for answer in answers):
+        sick = not (config.mended and os.path.exists(config.mended))
+        if sick and any(answer.item.prompt == "die" for answer in answers):
             os._exit(13)
         return [Score(0.0, True) for _ in answers]
 
@@ -235,6 +244,28 @@ def raising(config: Nothing) -> Verifier:
         if any(answer.value < 0.5 for answer in answers):
             raise RuntimeError("cannot read this")
         return [Score(1.0, True) for _ in answers]
+
+    return verify
+
+
+@dataclass(frozen=True)
+class Telling(Numbers):
+    """Says what it should not."""
+
+    def start(self, items: Sequence[Item], keys: Words) -> Rows:
+        raise RuntimeError(f"it read {os.environ.get('MODEL_TOKEN', 'nothing')}")
+
+
+def leaky_model(config: Slow) -> Generator:
+    """Raises with what it has read in the environment."""
+    return Telling(config, 1)
+
+
+def leaky(config: Nothing) -> Verifier:
+    """The same of a verifier."""
+
+    def verify(answers: Sequence[Answer]) -> list[Score]:
+        raise RuntimeError(f"it read {os.environ.get('MODEL_TOKEN', 'nothing')}")
 
     return verify
 

@@ -2,6 +2,8 @@
 import { alarm, get, path } from "../api.js";
 import { fill, foreign, h, named, number, term } from "../dom.js";
 import { genealogy } from "./genealogy.js";
+import { drawing, molecular } from "./molecules.js";
+import { front } from "./front.js";
 import { stateMark } from "./jobs.js";
 
 const PAGE = 10,
@@ -69,9 +71,10 @@ function itemView(item, job, signal) {
   const given = job.spec.items[item.number] ?? {};
   const weighted = !["best_of_n", "noise_search"].includes(job.spec.search.method) && item.drawn > 0;
   const family = h("div"),
+    scatter = h("div"),
     all = h("div");
   const best = item.best.length
-    ? h("div", { class: "answers" }, item.best.slice(0, BEST).map(answerView))
+    ? h("div", { class: "answers" }, item.best.slice(0, BEST).map((answer) => answerView(answer, job)))
     : h("p", { class: "muted" }, item.drawn ? "The job's rule accepts none of its answers." : "Nothing drawn yet.");
   const about = h(
     "div",
@@ -123,6 +126,9 @@ function itemView(item, job, signal) {
           "div",
           { class: "more" },
           unfolding(`All ${number(item.drawn)} answers`, all, () => everything(all, job, item, signal), "all-answers"),
+          job.spec.verifiers.length > 1
+            ? unfolding("Front", scatter, () => front(scatter, job, item, signal), "show-front")
+            : null,
           weighted
             ? unfolding("Genealogy", family, () => genealogy(family, job, item, signal), "show-genealogy")
             : null,
@@ -155,7 +161,7 @@ async function everything(holder, job, item, signal) {
         path(["jobs", job.id, "candidates"], { item: item.number, limit: ANSWERS, after }),
         signal,
       );
-      grid.append(...page.data.map(answerView));
+      grid.append(...page.data.map((answer) => answerView(answer, job)));
       fill(
         more,
         page.next ? h("button", { type: "button", class: "small", onclick: () => next(page.next) }, "More") : null,
@@ -194,12 +200,12 @@ const written = (value, answer) =>
     foreign(said(value), { clamp: 240, name: `answer-${answer.item}-${answer.sample}.txt`, tag: "div" }),
   );
 
-function answerView(answer) {
+function answerView(answer, job) {
   const shown = answer.artifact
     ? kept(answer)
     : answer.answer === null
       ? h("span", { class: "muted" }, "not kept")
-      : written(answer.answer, answer);
+      : [molecular(job) ? drawing(answer) : null, written(answer.answer, answer)];
   return h(
     "div",
     { class: "answer", "data-sample": answer.sample },

@@ -1,0 +1,201 @@
+"""Search methods on molecules at equal network calls, in the shape of SVDD's table (Li et al. 2024, arXiv 2408.08252).
+
+    python -m bench.molecules [--answers 60] [--trajectories 8] [--out FOLDER]
+
+For each reward and method: `--answers` searches that may spend `--trajectories` whole molecules each, 40 evaluations a
+molecule. Of the answers that they return: median with an exact 95 % interval (order statistics), 10 % and 90 %
+quantiles, the share without a score (it counts as below all others), and the difference of the median to that of best
+of n with a 95 % bootstrap interval. `unscored` is the share of all candidates that were no molecules. Rewards: QED, and
+QED where SA is at most 3.5 (else 0). `busy`: the share of the wall time in which the network was at work while RDKit
+scored in processes; `slower`: that time over the time without a verifier. Prints one JSON object; with --out also
+writes it there, and a figure.
+"""
+
+import argparse
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import binom
+
+from search.engine import Engine, Shared
+from search.metering import Budget, Metered
+from search.ports import Floats, Item, Rows, Task
+from search.run import run
+from service import catalog
+from service.settings import core_count
+from service.spec import JobSpec
+
+LIMIT = 3.5
+EASY = {"verifier": {"name": "molecule/sa", "limit": LIMIT}, "passed": True}
+REWARDS: dict[str, Any] = {
+    "qed": "molecule/qed",
+    "qed with sa <= 3.5": {"name": "product", "factors": [{"verifier": "molecule/qed"}, EASY]},
+}
+FREE = "any"
+
+
+def searches(n: int) -> dict[str, dict[str, Any]]:
+    """Every method at n trajectories' worth of network calls."""
+    return {
+        "best_of_n": {"method": "best_of_n", "n": n},
+        "feynman_kac": {"method": "feynman_kac", "particles": n, "tilt": 30.0, "begin": 5, "every": 3},
+        "soft_value alpha 0": {"method": "soft_value", "n": 1, "children": n, "alpha": 0.0},
+        "soft_value alpha .02": {"method": "soft_value", "n": 1, "children": n, "alpha": 0.02},
+    }
+
+
+@dataclass(frozen=True, eq=False)
+class Watched:
+    """A generator whose network's hours are written down: (begin, end) of every call."""
+
+    inner: Any
+    hours: list[tuple[float, float]] = field(default_factory=list[tuple[float, float]])
+    lock: Any = field(default_factory=threading.Lock)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    def advance(self, rows: Rows) -> Rows:
+        """One step."""
+        began = time.perf_counter()
+        moved = self.inner.advance(rows)
+        with self.lock:
+            self.hours.append((began, time.perf_counter()))
+        return moved
+
+    def busy(self) -> float:
+        """Seconds in which at least one call was at work."""
+        total, end = 0.0, 0.0
+        for began, ended in sorted(self.hours):
+            total += max(0.0, ended - max(began, end))
+            end = max(end, ended)
+        return total
+
+
+async def found(verifier: Any, search: Mapping[str, Any], answers: int, company: int = 16) -> dict[str, Any]:
+    """One method under one reward; `each` holds the values of the returned answers, -inf without a score."""
+    job = {"model": "molecules", "items": [{}], "search": search, "verifiers": [verifier]}
+    ready = catalog.prepare(JobSpec.model_validate(job))
+    plan, factory = ready.plan, ready.method.plugin.factory
+    generator: Any = Watched(catalog.generator(ready.model))
+    judge = catalog.judge(ready.of("verifier")[0])
+    engine, gate = Engine(core_count()), asyncio.Semaphore(company)
+    await engine.load("molecules", generator, Item())
+    generator.hours.clear()
+    values, spent, unscored = np.full(answers, -np.inf), list[Any](), list[float]()
+
+    async def one(number: int) -> None:
+        task = Task(Item(id=str(number)), number, 0, plan.samples)
+        async with gate:
+            shared = Shared(engine, task, generator, [judge])
+            tools = Metered(shared, generator, 1, Budget.model_validate({}), plan.verdicts(generator.steps))
+            outcome = await run(factory(task, tools, plan), tools)
+        if outcome.population is None:
+            raise outcome.error or RuntimeError("nothing found")
+        rewards = outcome.population.found().verdicts.rewards
+        unscored.append(float(np.isnan(rewards).mean()))
+        values[number] = np.nanmax(rewards) if not np.isnan(rewards).all() else -np.inf
+        spent.append(outcome.spent)
+
+    began = time.perf_counter()
+    await asyncio.gather(*(one(number) for number in range(answers)))
+    wall = time.perf_counter() - began
+    currencies = ("evaluations", "previews", "verifier_calls", "verifier_seconds")
+    costs = {c: float(np.mean([getattr(one, c) for one in spent])) for c in currencies}
+    return {"search": search, **costs, "seconds": wall / answers, "busy": generator.busy() / wall,
+            "unscored": float(np.mean(unscored)), "each": values}  # fmt: skip
+
+
+def median(values: Floats) -> dict[str, float]:
+    """The median, its exact interval between two order statistics (binomial), and two quantiles."""
+    ordered, n = np.sort(values), len(values)
+    low = int(binom.ppf(0.025, n, 0.5))
+    numbers = {"median": np.median(ordered), "low": ordered[max(0, low - 1)], "high": ordered[min(n - 1, n - low)]}
+    tails = {f"quantile {q:g}": np.quantile(ordered, q, method="nearest") for q in (0.1, 0.9)}
+    return {name: float(value) for name, value in {**numbers, **tails}.items()}
+
+
+def against(values: Floats, control: Floats, rounds: int = 2000) -> dict[str, float]:
+    """Difference of the medians, with a bootstrap interval over both samples."""
+    rng = np.random.default_rng(0)
+    a, b = (np.median(rng.choice(x, (rounds, len(x))), axis=1) for x in (values, control))
+    low, high = np.quantile(a - b, (0.025, 0.975), method="nearest")
+    return {"difference": float(np.median(values) - np.median(control)), "low": float(low), "high": float(high)}
+
+
+def compared(verifier: Any, every: Mapping[str, Mapping[str, Any]], answers: int) -> dict[str, Any]:
+    """All methods under one reward."""
+    results = {name: asyncio.run(found(verifier, search, answers)) for name, search in every.items()}
+    control = results["best_of_n"]["each"]
+    for result in results.values():
+        each = result.pop("each")
+        result |= median(each) | {"without a score": float(np.isneginf(each).mean())}
+        result["against best_of_n"] = against(each, control)
+    return results
+
+
+def keeping_up(search: Mapping[str, Any], answers: int) -> dict[str, float]:
+    """How busy the network was while RDKit scored every preview, and how much slower that made a search."""
+    free, scored = (asyncio.run(found(verifier, search, answers)) for verifier in (FREE, REWARDS["qed"]))
+    return {
+        "busy": scored["busy"],
+        "busy without a verifier": free["busy"],
+        "slower": scored["seconds"] / free["seconds"],
+        "scored a second": scored["verifier_calls"] / scored["seconds"],
+    }
+
+
+def figure(rewards: Mapping[str, Any], path: Path) -> None:
+    """Medians with intervals, and the quantiles, one panel a reward."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    picture, axes = plt.subplots(1, len(rewards), figsize=(5 * len(rewards), 3.6), sharey=True, layout="constrained")
+    for axis, (reward, methods) in zip(np.atleast_1d(axes), rewards.items(), strict=True):
+        for i, result in enumerate(methods.values()):
+            tails = [result["quantile 0.1"], result["quantile 0.9"]]
+            axis.plot([i, i], tails, color="0.75", lw=6, solid_capstyle="butt", zorder=1)
+            error = [[result["median"] - result["low"]], [result["high"] - result["median"]]]
+            axis.errorbar(i, result["median"], error, fmt="o", capsize=4, zorder=2)
+        axis.set_xticks(range(len(methods)), [name.replace(" ", "\n", 1) for name in methods], fontsize=8)
+        axis.set(title=reward, ylim=(0, 1))
+        axis.grid(axis="y", alpha=0.3)
+    np.atleast_1d(axes)[0].set_ylabel("median of returned answers")
+    picture.savefig(path, dpi=110)
+    plt.close(picture)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--answers", type=int, default=60)
+    parser.add_argument("--trajectories", type=int, default=8)
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args(arguments)
+    every = searches(options.trajectories)
+    rewards = {name: compared(verifier, every, options.answers) for name, verifier in REWARDS.items()}
+    whole = {
+        "bench": "molecules",
+        "answers": options.answers,
+        "trajectories": options.trajectories,
+        "rewards": rewards,
+        "keeping up": keeping_up(every["soft_value alpha 0"], min(16, options.answers)),
+    }
+    print(json.dumps(whole))
+    if options.out:
+        options.out.mkdir(parents=True, exist_ok=True)
+        (options.out / "molecules.json").write_text(json.dumps(whole, indent=1) + "\n")
+        figure(rewards, options.out / "molecules.png")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""A small bidirectional transformer over masked tokens: what it predicts depends on the tokens, never on the time.
+
+For masked diffusion the best prediction does not depend on the time (Ou et al. 2024, arXiv 2406.03736; Zheng et al.
+2024, arXiv 2409.02908), so there is no time embedding, and rows at different times share one call.
+"""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+WEIGHTS = Path(__file__).parent / "weights"
+
+
+def network(symbols: int, length: int, width: int, layers: int, heads: int) -> Any:
+    """Tokens, int64 [n, length] with `symbols` for a mask, to scores of every symbol, [n, length, symbols]."""
+    from torch import nn
+    from torch.nn import functional
+
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.before, self.qkv, self.out = nn.LayerNorm(width), nn.Linear(width, 3 * width), nn.Linear(width, width)
+            self.between, self.wide, self.narrow = (
+                nn.LayerNorm(width),
+                nn.Linear(width, 4 * width),
+                nn.Linear(4 * width, width),
+            )
+
+        def forward(self, x: Any) -> Any:
+            q, k, v = self.qkv(self.before(x)).unflatten(-1, (3, heads, width // heads)).permute(2, 0, 3, 1, 4)
+            x = x + self.out(functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+            return x + self.narrow(functional.gelu(self.wide(self.between(x))))
+
+    class Masked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.token, self.place = nn.Embedding(symbols + 1, width), nn.Embedding(length, width)
+            self.blocks = nn.Sequential(*(Block() for _ in range(layers)))
+            self.last, self.head = nn.LayerNorm(width), nn.Linear(width, symbols)
+
+        def forward(self, tokens: Any) -> Any:
+            return self.head(self.last(self.blocks(self.token(tokens) + self.place.weight)))
+
+    return Masked()
+
+
+@cache
+def loaded(weights: str) -> tuple[Any, str]:
+    """The network of weights/WEIGHTS.safetensors, once per process, in evaluation mode, and the device it is on."""
+    import json
+
+    from safetensors import safe_open
+
+    from generators.digits import device
+
+    with safe_open(WEIGHTS / f"{weights}.safetensors", "pt") as file:
+        about = json.loads(file.metadata()["about"])
+        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+    net = network(len(about["alphabet"]), **about["shape"])
+    net.load_state_dict(state)
+    return net.float().eval().requires_grad_(False).to(device()), device()

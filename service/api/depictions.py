@@ -1,0 +1,24 @@
+"""Answers as drawings, for pages that show text only otherwise."""
+
+from fastapi import APIRouter, Query, Response
+
+from service import depiction
+from service.api.errors import Problem
+
+router = APIRouter()
+HEADERS = {
+    "Cache-Control": "private, max-age=86400",
+    "Content-Security-Policy": "default-src 'none'; sandbox",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+@router.get("/v1/depictions/molecule", tags=["artifacts"])
+def molecule(smiles: str = Query(min_length=1, max_length=500, description="The molecule.")) -> Response:
+    """A molecule as SVG: shapes only. 422 with RDKit's reason for what is none; 501 without RDKit."""
+    try:
+        return Response(depiction.molecule(smiles), media_type="image/svg+xml", headers=HEADERS)
+    except depiction.NotInstalled as error:
+        raise Problem(501, str(error)) from None
+    except depiction.Undrawn as error:
+        raise Problem(422, str(error)) from None

@@ -1,0 +1,37 @@
+"""`winnow dead`: shards that failed for good."""
+
+from typing import Annotated
+
+import typer
+
+from service.cli_input import HERE, Url, connected
+
+app = typer.Typer(help="Dead letters: shards that failed for good.", no_args_is_help=True)
+
+
+@app.command("list")
+def listed(url: Url = HERE) -> None:
+    """All of them: id, model, how many workers died, why."""
+    from service import client
+
+    after: str | None = None
+    with connected(url) as opened:
+        while True:
+            page = opened.send(client.dead(after))
+            for letter in page.data:
+                typer.echo(f"{letter.id}  {letter.model}  {letter.deaths}  {letter.error or ''}")
+            if (after := page.next) is None:
+                break
+
+
+@app.command()
+def requeue(
+    letter: Annotated[list[str], typer.Argument(help="Ids, as `winnow dead list` prints them.")], url: Url = HERE
+) -> None:
+    """Let them run again, after what killed them was mended."""
+    from service import client
+
+    with connected(url) as opened:
+        for one in letter:
+            job = opened.send(client.requeue(one))
+            typer.echo(f"{one}  {job.state}")
