@@ -212,7 +212,7 @@ class Broker:
         return found
 
     def leases(self) -> dict[str, list[float]]:
-        """Of each model and lane, seconds since each lease was last renewed, by Redis's clock; 10,000 a stream at most."""
+        """Of each model and lane, seconds since each lease was renewed, by Redis's clock; 10,000 a stream at most."""
         found: dict[str, list[float]] = {}
         for name in sorted(self.redis.smembers(STREAMS)):
             with contextlib.suppress(ResponseError):  # its group is gone

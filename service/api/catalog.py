@@ -66,7 +66,7 @@ def healthz() -> dict[str, str]:
 
 @router.get("/readyz", tags=["health"])
 def readyz(request: Request) -> Response:
-    """Database and queue answer: 200 with `warnings` and the tier at which this machine runs programs; or 503 and why."""
+    """Database and queue answer: 200 with `warnings` and the tier at which programs run here; or 503 and why."""
     wrong: list[str] = []
     warnings: list[str] = []
     try:

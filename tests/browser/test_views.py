@@ -234,7 +234,8 @@ def test_text_of_a_model_elsewhere(page: Page, url: str, client: Client) -> None
             "verifiers": [{"name": "regex", "pattern": "red"}],
         },
     )
-    assert view.counts.lost > 0 and view.usage.tokens > 0
+    assert view.counts.lost > 0
+    assert view.usage.tokens > 0
     page.goto(f"{url}/#/jobs/{view.id}")
     facts = page.locator("dl.facts")
     expect(facts).to_contain_text(f"lost {view.counts.lost}")
