@@ -29,7 +29,7 @@ def contained(call: Callable[..., T], *arguments: Any) -> T:
     """What the call returns; a RuntimeError for what no future can carry, or what would end the event loop."""
     try:
         return call(*arguments)
-    except (StopIteration, SystemExit, asyncio.CancelledError) as error:
+    except (StopIteration, SystemExit, KeyboardInterrupt, asyncio.CancelledError) as error:
         raise RuntimeError(f"{call} raised {error!r}") from error
 
 

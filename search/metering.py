@@ -77,7 +77,7 @@ class Metered(Tools):
     budget: Budget
     verdicts: int = 1
     deadline: float = float("inf")
-    now: Callable[[], float] = time.time
+    now: Callable[[], float] = time.monotonic
     spent: Spent = field(default_factory=Spent)
 
     def _clock(self) -> None:

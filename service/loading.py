@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Collection, Hashable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -17,7 +17,7 @@ from service.busy import Busy
 from service.execute import Bench
 from service.intake import OUTAGES
 from service.spec import JobSpec
-from service.store import Store, shards
+from service.store import Store, clock, shards
 from service.store.schema import jobs
 
 log = logging.getLogger("winnow.worker")
@@ -80,16 +80,17 @@ class Jobs:
 
     async def _load(self, claim: shards.Claim) -> Job:
         """What the job names, loaded and measured."""
-        row = await self.store.aread(_job_row, claim.job)
+        row, now = await self.store.aread(_job_row, claim.job)
+        asked = time.monotonic()
         logs.bind(job=row.name)  # before what may fail
         bench = await asyncio.to_thread(_bench, row.spec)  # not behind the calls of the device
         seconds = bench.prepared.spec.budget.seconds
-        deadline = float("inf") if seconds is None else (row.started or time.time()) + seconds
+        left = float("inf") if seconds is None else seconds - max(0.0, now - (row.started or now))
         prepared, network = bench.prepared, bench.generator.batch_key
         await self.engine.load(prepared.model.plugin.name, bench.generator, prepared.spec.items[0])
         filled = self.engine.batchers[network, "advance"].filled
         self.networks.setdefault(network, Network(prepared.model.plugin.name, filled, bench.generator.price))
-        return Job(row.name, bench, deadline, filled)
+        return Job(row.name, bench, asked + left, filled)
 
     def forget(self, working: Collection[int]) -> None:
         """Let go of jobs that are not worked for, when there are many."""
@@ -110,5 +111,7 @@ def _bench(spec: str) -> Bench:
     return Bench.of(catalog.prepare(JobSpec.model_validate_json(spec)))
 
 
-def _job_row(connection: sa.Connection, job: int) -> sa.Row[tuple[str, str, float | None]]:
-    return connection.execute(sa.select(jobs.c.name, jobs.c.spec, jobs.c.started).where(jobs.c.id == job)).one()  # type: ignore[return-value]
+def _job_row(connection: sa.Connection, job: int) -> tuple[sa.Row[Any], float]:
+    """The job, and the time by the clock that told when it was started."""
+    columns = (jobs.c.name, jobs.c.spec, jobs.c.started)
+    return connection.execute(sa.select(*columns).where(jobs.c.id == job)).one(), clock.now(connection)

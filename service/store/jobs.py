@@ -14,7 +14,7 @@ from service.catalog import Invalid, Prepared
 from service.planner import shards as planned
 from service.planner import stop_reason
 from service.spec import JobSpec, Span
-from service.store import outbox, quotas
+from service.store import clock, outbox, quotas
 from service.store.access import KEY, OWNER, Missing, mine, share
 from service.store.schema import TERMINAL, events, items, jobs, judges, shards
 
@@ -254,7 +254,7 @@ def _finish(connection: sa.Connection, job: int, state: str, progress: dict[str,
     failed = by_state.get("failed", 0)
     last = "cancelled" if state == "cancelling" else "failed" if failed == sum(by_state.values()) else "completed"
     why = "cancelled" if last == "cancelled" else stop_reason(reasons)
-    values = {"state": last, "stop_reason": why, "items_failed": failed, "finished": time.time()}
+    values = {"state": last, "stop_reason": why, "items_failed": failed, "finished": clock.now(connection)}
     if last == "failed":
         first = sa.select(items.c.error).where(items.c.job == job, items.c.error.is_not(None)).order_by(items.c.number)
         values["error"] = connection.execute(first.limit(1)).scalar()

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from service.spec import Span
-from service.store import quotas
+from service.store import clock, quotas
 from service.store.bulk import insert_rows
 from service.store.jobs import emit, hold, settle
 from service.store.schema import (
@@ -179,7 +179,7 @@ def claim(connection: sa.Connection, worker: str, deliveries: Sequence[tuple[str
             why = dead[message, shard] = row.error or f"worker_lost: {row.deaths} workers died on this shard"
             fail(connection, claimed, why)
             continue
-        if connection.execute(START, {"job_": row.job, "now": time.time()}).rowcount:
+        if connection.execute(START, {"job_": row.job, "now": clock.now(connection)}).rowcount:
             emit(connection, row.job, "in_progress", {"state": "in_progress"})
         claims[message, shard] = claimed
     return Claimed(claims, dead)

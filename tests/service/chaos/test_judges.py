@@ -34,7 +34,7 @@ BAD = {
     "short": "scores for",
     "huge": None,
     "slow": None,
-    "hangs": "timed out",
+    "hangs": "not decided within 0.2 s",
     "dies": "died",
 }
 
@@ -54,13 +54,11 @@ def test_bad_verifiers(bed: Bed, kind: str, recovered: Recovered) -> None:
     assert [one.seed for one in item.best] == [one.seed for one in best]
     verdicts = [grade for one in bed.client.candidates(view.id) for grade in one.grades]
     assert len(verdicts) == 40
-    assert all((one.value is None) == (one.passed is None) for one in verdicts)
-    for one in verdicts:
-        assert one.value is not None or one.reason
+    assert all((one.value is None and one.passed is None) == bool(one.reason) for one in verdicts)
     if (said := BAD[kind]) is not None:
         unscored = [one for one in verdicts if one.value is None]
         assert unscored
-        assert all(said in str(one.reason) for one in unscored), unscored[0].reason
+        assert {one.reason for one in unscored if said not in str(one.reason)} == set()
     assert other.state == "completed"
     recovered(10, 0)
     bed.audit()

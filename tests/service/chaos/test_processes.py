@@ -13,7 +13,7 @@ from auditing import WORK, Bed, Calm, N
 from helping import alive, done, end, ended, items, job, offspring, pids, until, whole
 
 from service.client import Client
-from service.queue import Broker
+from service.store import dead
 
 Recovered = Callable[[int, float], None]
 
@@ -54,8 +54,6 @@ def test_a_shard_that_kills_its_worker(bed: Bed, recovered: Recovered) -> None:
     spec = job(model="outside/by_prompt", search={"n": 1200}, verifiers=["outside/deadly"])
     view = bed.submit(spec | {"items": items("number", "die", "number")})
     other = bed.submit(job(2, 3000))
-    queue = Broker(bed.stack.settings.redis_url or "").redis
-    before = queue.xlen("winnow:dead")
     last = ended(bed.client, view.id, 60)
     assert last.state == "completed"
     assert last.counts.failed == 1
@@ -63,8 +61,8 @@ def test_a_shard_that_kills_its_worker(bed: Bed, recovered: Recovered) -> None:
     assert [item.state for item in states] == ["completed", "failed", "completed"]
     assert states[1].error == "worker_lost: 3 workers died on this shard"
     whole(bed.client, ended(bed.client, other.id, 60), 3000)
-    assert queue.xlen("winnow:dead") == before + 1
-    queue.close()
+    (letter,) = [letter for letter in bed.store.read(dead.page, 100, None) if letter.name == view.id]
+    assert (letter.deaths, letter.error) == (3, "worker_lost: 3 workers died on this shard")
     recovered(6, 0)
     bed.audit()
 

@@ -32,6 +32,7 @@ class Cut:
     def __exit__(self, *_: object) -> None:
         self._listener.close()
         self.cut()
+        self.heal()  # lets go of those that wait
 
     def cut(self) -> None:
         """End all connections; new ones are accepted and hear nothing."""
@@ -55,20 +56,20 @@ class Cut:
     def _forward(self, near: socket.socket) -> None:
         self._open.add(near)
         self._whole.wait()
-        with suppress(OSError):
-            far = socket.socket(socket.AF_UNIX if isinstance(self._target, str) else socket.AF_INET)
-            far.connect(self._target)
-            self._open.add(far)
-            back = threading.Thread(target=self._copy, args=(far, near), daemon=True)
-            back.start()
-            self._copy(near, far)
-            back.join()
+        with near, socket.socket(socket.AF_UNIX if isinstance(self._target, str) else socket.AF_INET) as far:
+            with suppress(OSError):
+                far.connect(self._target)
+                self._open.add(far)
+                back = threading.Thread(target=self._copy, args=(far, near), daemon=True)
+                back.start()
+                self._copy(near, far)
+                back.join()
+            self._open -= {near, far}
 
     def _copy(self, source: socket.socket, sink: socket.socket) -> None:
         with suppress(OSError):
             while data := source.recv(65536):
                 sink.sendall(data)
         for one in (source, sink):
-            self._open.discard(one)
             with suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
