@@ -6,7 +6,7 @@ import struct
 import pytest
 from hostility import USER, snippets, wrong
 
-from verifiers.programs import limits, lite, pool, sandbox, seccomp, strict, wire
+from verifiers.programs import limits, lite, pool, sandbox, seccomp, starting, strict, wire
 
 NOTHING = struct.pack("=HBBI", 6, 0, 0, 0x7FFF0000)
 """A filter that allows everything."""
@@ -73,8 +73,8 @@ def both(*takes):
 
 
 def with_environment(patch):
-    real = sandbox.Popen
-    patch.setattr(sandbox, "Popen", lambda *a, env, **more: real(*a, env={"SECRET": "x", "PATH": "/usr/bin"}, **more))
+    real = starting.Popen
+    patch.setattr(starting, "Popen", lambda *a, env, **more: real(*a, env={"SECRET": "x", "PATH": "/usr/bin"}, **more))
 
 
 def unlocked(patch):
