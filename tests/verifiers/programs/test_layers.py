@@ -138,6 +138,7 @@ LAYERS = {
     "random ids": ("strict", any_id, "cheats", "replies before it is asked"),
     "Landlock": ("lite", unlocked, "escapes", "writes the secret file"),
     "filter of lite": ("lite", unfiltered, "escapes", "changes the secret file's mode, owner and times"),
+    "filter: signals of files": ("lite", refusing_all_but("fcntl"), "escapes", "has a file signal others"),
     "filter of lite: signals": ("lite", refusing_all_but("kill"), "escapes", "signals others"),
 }
 
