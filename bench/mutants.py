@@ -62,7 +62,7 @@ def mutants(problem: Problem, most: int) -> list[str]:
 
 def accepted(programs: Sequence[tuple[Problem, str]], suite: str) -> list[Score]:
     """Verdicts of one suite."""
-    verifier = asserts(ProgramAsserts(suite=suite, call_seconds=10.0, total_seconds=20.0))
+    verifier = asserts(ProgramAsserts.model_validate({"suite": suite, "call_seconds": 10.0, "total_seconds": 20.0}))
     found: Any = verifier([Answer(text, Item(id=one.id, target=one.target)) for one, text in programs])
     return list(found)
 

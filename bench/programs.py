@@ -27,7 +27,7 @@ from verifiers.programs.targets import Case, ValuesTarget
 from verifiers.programs.values import judged
 
 LIMITS = Limits(call_seconds=60, total_seconds=60, memory_mb=768)
-SQUARE = ValuesTarget(entry="f", cases=(Case(args=(3,), expected=9),))
+SQUARE = ValuesTarget(entry="f", prefix="", cases=(Case(args=(3,), expected=9),))
 
 
 def bare() -> None:

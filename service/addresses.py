@@ -7,7 +7,9 @@ and again later may have another address by then.
 import asyncio
 import socket
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any, cast
 
@@ -58,6 +60,7 @@ class Guarded(httpcore.AsyncNetworkBackend):
     """Connections to permitted addresses only. A name of which one address is forbidden is forbidden."""
 
     allowed: Sequence[Network] = ()
+    lookups: Executor = field(default_factory=lambda: ThreadPoolExecutor(64, "lookup"))  # a name may take half a minute
     plain: httpcore.AsyncNetworkBackend = field(default_factory=lambda: cast(Any, httpcore.AnyIOBackend()))
 
     async def connect_tcp(
@@ -69,11 +72,7 @@ class Guarded(httpcore.AsyncNetworkBackend):
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
         """A connection to one of the host's addresses. Raises Forbidden, or what httpcore raises."""
-        try:
-            found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except OSError as error:
-            raise httpcore.ConnectError(f"{host!r} has no address: {error.strerror}") from None
-        addresses = list(dict.fromkeys(str(info[4][0]) for info in found))
+        addresses = await self._addresses(host, port)
         if not all(permitted(address, self.allowed) for address in addresses):
             raise Forbidden(f"{host!r} is not a public address")
         failed: Exception = httpcore.ConnectError(f"{host!r} has no address")
@@ -83,6 +82,14 @@ class Guarded(httpcore.AsyncNetworkBackend):
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 failed = error
         raise failed
+
+    async def _addresses(self, host: str, port: int) -> list[str]:
+        look = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+        try:
+            found = await asyncio.get_running_loop().run_in_executor(self.lookups, look)
+        except (OSError, UnicodeError) as error:
+            raise httpcore.ConnectError(f"{host!r} has no address: {error}") from None
+        return list(dict.fromkeys(str(info[4][0]) for info in found))
 
     async def sleep(self, seconds: float) -> None:
         """Of httpcore's own retries."""

@@ -13,6 +13,7 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain, pairwise
 from typing import Any
 
 from search.ports import Answer, Score, Verifier, unscored
@@ -20,6 +21,8 @@ from search.scoring import scored
 from verifiers.builtin import VERIFIERS
 
 PROCESSES = 2
+PIECE = 16
+"""Answers of one question that a process is asked for, at least: a question of more is divided among all processes."""
 
 
 def _follow_parent() -> None:
@@ -82,6 +85,12 @@ class Elsewhere:
 
     async def __call__(self, answers: Sequence[Answer]) -> Sequence[Score]:
         """Scores; an answer whose process dies takes its own verdict with it, no other's and not the worker."""
+        whole = VERIFIERS.find(self.name).facts.together
+        pieces = [answers] if whole else divided(answers, PROCESSES, PIECE)
+        return list(chain.from_iterable(await asyncio.gather(*map(self._asked, pieces))))
+
+    async def _asked(self, answers: Sequence[Answer]) -> Sequence[Score]:
+        """Scores of one piece."""
         loop, pool = asyncio.get_running_loop(), POOL.get()
         try:
             return await loop.run_in_executor(pool, _scored, self.name, self.config, answers)
@@ -104,6 +113,13 @@ class Elsewhere:
                 deaths += 1
                 scores.append(unscored(f"the process of verifier {self.name!r} died"))
         return scores
+
+
+def divided(answers: Sequence[Answer], most: int, least: int) -> list[Sequence[Answer]]:
+    """At most `most` pieces of nearly equal size, in order, each of `least` answers or more; one when there are few."""
+    count = max(1, min(most, len(answers) // least))
+    edges = [len(answers) * i // count for i in range(count + 1)]
+    return [answers[a:b] for a, b in pairwise(edges)]
 
 
 def elsewhere(name: str, config: str) -> Verifier:

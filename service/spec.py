@@ -142,4 +142,4 @@ class Ticket(Frozen):
     job: int
     model: str
     lane: Lane
-    share: str = ""
+    share: str = Field("", exclude=True, description="Names its stream; in the message itself nobody needs it.")

@@ -11,8 +11,10 @@ import httpx
 import pytest
 import sqlalchemy as sa
 from helping import SLOW, done, ended, job, outcome, pids, prepared, refused, service, take, until
+from typer.testing import CliRunner
 
 from service.api.keys import limit
+from service.cli import app
 from service.client import Client
 from service.spec import Span
 from service.store import Store, access, jobs, quotas, shards
@@ -229,3 +231,22 @@ def test_limits_over_http(served: tuple[Any, Client, Store, str], tmp_path: Path
         assert usage(eve).key == made["id"]
         body = refused(eve.http.post("/v1/completions", json={"model": "toy/bits", "prompt": "x", "n": 4}), 403)
         assert body["error"]["code"] == "insufficient_quota"
+
+
+def test_command(tmp_path: Path) -> None:
+    def winnow(*words: str) -> tuple[int, str]:
+        ran = CliRunner().invoke(app, ["keys", *words, "--data-dir", str(tmp_path)])
+        return ran.exit_code, ran.output
+
+    code, key = winnow("create", "ann", "--quota", "evaluations=1000", "--quota", "samples=20/day")
+    assert code == 0
+    key = key.partition(".")[0]
+    assert winnow("list")[1].rstrip().endswith("valid  1000 of 1000 evaluations  20 of 20 samples today")
+    assert winnow("quota", key, "tokens=5", "tokens=2/day") == (0, "5 of 5 tokens, 2 of 2 tokens today\n")
+    assert winnow("quota", key) == (0, "no limits\n")
+    assert winnow("list")[1].rstrip().endswith("valid")
+    for bad in ("tokens", "tokens=x", "tokens=-1", "tokens=1/week", "dollars=1", "tokens=\u00b2"):
+        code, said = winnow("quota", key, bad)
+        assert code == 1
+        assert "CURRENCY=NUMBER/day, of evaluations, tokens, samples" in " ".join(said.split())
+    assert winnow("quota", "wk_0")[0] == 1

@@ -3,6 +3,8 @@
 import uuid
 from typing import Any
 
+from pydantic import JsonValue
+
 from search.ports import Score
 from verifiers.programs import wire
 from verifiers.programs.candidate import Candidate, Raised, failed
@@ -40,7 +42,7 @@ def relayed(suite: Sandbox, candidate: Candidate, target: AssertsTarget, limits:
         match reply:
             case ["ask", args, kwargs]:
                 calls += 1
-                found = candidate.call(target.entry, wire.value(args), wire.value(kwargs))
+                found = candidate.call(target.entry, *arguments(args, kwargs))
                 raised = isinstance(found, Raised)
                 command = ("raise", found.known, found.said) if isinstance(found, Raised) else ("value", found)
             case ["value", None]:
@@ -53,3 +55,11 @@ def relayed(suite: Sandbox, candidate: Candidate, target: AssertsTarget, limits:
                 raise Fault("wrong_answer", f"call {calls}: {kind} in the suite at line {line}: {said}".rstrip(": "))
             case _:
                 raise Fault("sandbox_error", "the suite's process replies to no question")
+
+
+def arguments(args: JsonValue, kwargs: JsonValue) -> tuple[Any, Any]:
+    """Of one call, as the suite gives them. Raises Fault sandbox_error."""
+    try:
+        return wire.value(args), wire.value(kwargs)
+    except wire.Garbled as error:
+        raise Fault("sandbox_error", f"the suite calls the program with {error}") from error

@@ -10,8 +10,9 @@ from contextlib import suppress
 from verifiers.programs import lite, strict
 from verifiers.programs.limits import Fault, Limits
 from verifiers.programs.runtimes import RUNNER, Runtime, python
-from verifiers.programs.sandbox import PATIENCE, Sandbox, made
+from verifiers.programs.sandbox import PATIENCE, Sandbox
 from verifiers.programs.seccomp import compiled
+from verifiers.programs.starting import made
 
 Start = Callable[[], Sandbox]
 _TURN = itertools.count()

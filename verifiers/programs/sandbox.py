@@ -6,7 +6,7 @@ import select
 import signal
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
@@ -86,6 +86,8 @@ class Sandbox:
     def limit(self, limits: Limits) -> None:
         """Put the kernel's limits on it with its next command."""
         self.limits = limits.kernel
+        if self.tier == "lite" and os.geteuid() != 0:  # the user is the service's own: its threads count too
+            self.limits["RLIMIT_NPROC"] += tasks(os.geteuid())
         self.began, self.seconds = time.monotonic(), float(self.limits["RLIMIT_CPU"])
 
     def ask(self, kind: str, *parts: Any, deadline: float) -> list[JsonValue]:
@@ -222,48 +224,16 @@ class Sandbox:
             self.pipes.close(name)
 
 
+def tasks(user: int) -> int:
+    """Threads of a user."""
+    found = 0
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if folder.stat().st_uid == user:
+                found += len(os.listdir(folder / "task"))
+    return found
+
+
 @cache
 def _reaper() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(1, "reaper")
-
-
-Command = Callable[[Mapping[str, int]], Sequence[str]]
-"""A command line, given the descriptors on the sandbox's side by their names."""
-
-
-def made(command: Command, tier: str, user: int | None, files: Mapping[str, bytes], first: bytes = b"") -> Sandbox:
-    """Start a sandbox. files: texts that the command reads from descriptors of these names. first: its first command.
-
-    The process dies with the thread that calls this. Raises OSError.
-    """
-    inward = {name: os.pipe() for name in ("commands", "input")}
-    outward = {name: os.pipe() for name in ("replies", "output", "errors", "info")}
-    ours = {name: pair[1] for name, pair in inward.items()} | {name: pair[0] for name, pair in outward.items()}
-    theirs = {name: pair[0] for name, pair in inward.items()} | {name: pair[1] for name, pair in outward.items()}
-    who: dict[str, Any] = {} if user is None else {"user": user, "group": user, "extra_groups": []}
-    try:
-        for name, content in files.items():
-            theirs[name] = os.memfd_create(name)
-            os.write(theirs[name], content)
-            os.lseek(theirs[name], 0, os.SEEK_SET)
-        os.write(ours["commands"], first)
-        passed = [theirs[name] for name in ("commands", "replies", *files, *(["info"] if files else []))]
-        process = Popen(  # noqa: S603 - our own command line
-            command(theirs),
-            stdin=theirs["input"],
-            stdout=theirs["output"],
-            stderr=theirs["errors"],
-            pass_fds=passed,
-            env={},
-            cwd="/",
-            start_new_session=not files,  # bubblewrap does that itself
-            **who,
-        )
-    except BaseException:
-        for end in ours.values():
-            os.close(end)
-        raise
-    finally:
-        for end in theirs.values():
-            os.close(end)
-    return Sandbox(process, Pipes(**ours), tier)

@@ -17,7 +17,8 @@ _MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 _THREAD = 0x00010000  # CLONE_THREAD
 _NEW = 0x7E020080  # CLONE_NEW*: namespaces
 _PDEATHSIG, _AF_UNIX = 1, 1
-_TERMINAL = (0x5412, 0x541C)  # TIOCSTI, TIOCLINUX: typing into the service's terminal
+_TERMINAL = (0x5412, 0x541C, 0x8901, 0x8902)  # TIOCSTI, TIOCLINUX; FIOSETOWN, SIOCSPGRP
+_OWNERS = (8, 10, 15)  # F_SETOWN, F_SETSIG, F_SETOWN_EX: a file that is ready signals whomever it is told to
 
 Instruction = tuple[int, int, int, int]
 
@@ -35,6 +36,12 @@ def _when(number: int, body: list[Instruction]) -> list[Instruction]:
     return [(_EQUAL, 0, len(body), number), *body]
 
 
+def _but(second: Iterable[int]) -> list[Instruction]:
+    """Allow, unless the second argument is one of these."""
+    refused = [line for value in second for line in ((_EQUAL, 0, 1, value), _refuse())]
+    return [(_LOAD, 0, 0, _SECOND), *refused, (_RETURN, 0, 0, _ALLOW)]
+
+
 def _looked_at(index: int) -> list[Instruction]:
     """Calls whose arguments decide."""
     number = {name: pair[index] for name, pair in LOOKED_AT.items()}
@@ -44,15 +51,14 @@ def _looked_at(index: int) -> list[Instruction]:
     pairs: list[Instruction] = [(_LOAD, 0, 0, _FIRST), (_EQUAL, 0, 1, _AF_UNIX), allow, _refuse()]
     # Without its death signal a program would outlive the worker.
     controls: list[Instruction] = [(_LOAD, 0, 0, _FIRST), (_EQUAL, 1, 0, _PDEATHSIG), allow, _refuse()]
-    typing: list[Instruction] = [(_LOAD, 0, 0, _SECOND)]
-    typing += [(_EQUAL, 0, 1, _TERMINAL[0]), _refuse(), (_EQUAL, 0, 1, _TERMINAL[1]), _refuse(), allow]
     return [
         *_when(number["clone"], [*threads, _refuse()]),
         *_when(number["clone3"], [_refuse(errno.ENOSYS)]),
         *_when(number["prlimit64"], own),
         *_when(number["socketpair"], pairs),
         *_when(number["prctl"], controls),
-        *_when(number["ioctl"], typing),
+        *_when(number["ioctl"], _but(_TERMINAL)),
+        *_when(number["fcntl"], _but(_OWNERS)),
     ]
 
 

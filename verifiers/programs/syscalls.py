@@ -30,7 +30,7 @@ REFUSED: Numbers = {
     "reboot": (169, 142), "swapon": (167, 224), "swapoff": (168, 225), "acct": (163, 89), "syslog": (103, 116),
     "quotactl": (179, 60), "quotactl_fd": (443, 443), "settimeofday": (164, 170), "clock_settime": (227, 112),
     "adjtimex": (159, 171), "clock_adjtime": (305, 266), "sethostname": (170, 161), "setdomainname": (171, 162),
-    "vhangup": (153, 58),
+    "vhangup": (153, 58), "sync": (162, 81), "syncfs": (306, 267),
     # Mounts and namespaces.
     "mount": (165, 40), "umount2": (166, 39), "pivot_root": (155, 41), "chroot": (161, 51), "move_mount": (429, 429),
     "open_tree": (428, 428), "fsopen": (430, 430), "fsconfig": (431, 431), "fsmount": (432, 432),
@@ -62,6 +62,6 @@ REFUSED_LITE: Numbers = {
 
 LOOKED_AT: dict[str, tuple[int, int]] = {
     "clone": (56, 220), "clone3": (435, 435), "prctl": (157, 167), "prlimit64": (302, 261), "socketpair": (53, 199),
-    "ioctl": (16, 29),
+    "ioctl": (16, 29), "fcntl": (72, 25),
 }  # fmt: skip
 """Calls that depend on their first or second argument, or are answered otherwise."""

@@ -1,5 +1,6 @@
 """Verdicts from values: the function is called in its sandbox, its results are compared here."""
 
+import time
 from contextlib import ExitStack
 from typing import Any
 
@@ -46,7 +47,7 @@ def judged(
 ) -> Score:
     """The verdict on one program: 1 or 0, or with `partial` the share of right calls."""
     faults: list[Fault] = []
-    restarts = 0
+    lost, end = 0, time.monotonic() + limits.total_seconds
     with Calls(pool, limits, source) as calls:
         for number, case in enumerate(target.cases):
             try:
@@ -57,10 +58,10 @@ def judged(
                 if fault.reason == "sandbox_error":
                     return failed(found, pool.tier)
                 faults.append(found)
-                restarts += fault.reason in ("timeout", "output_limit", "protocol_error")
+                lost += fault.reason == "timeout"
                 if not partial:
                     break
-                if restarts > 3:  # each cost its whole time
+                if lost > 3 or time.monotonic() > end:  # those that are left are not worth the time
                     faults += [found] * (len(target.cases) - number - 1)
                     break
     if faults:

@@ -6,7 +6,7 @@ import struct
 import pytest
 from hostility import USER, snippets, wrong
 
-from verifiers.programs import limits, lite, pool, sandbox, seccomp, strict, wire
+from verifiers.programs import limits, lite, pool, sandbox, seccomp, starting, strict, wire
 
 NOTHING = struct.pack("=HBBI", 6, 0, 0, 0x7FFF0000)
 """A filter that allows everything."""
@@ -73,8 +73,8 @@ def both(*takes):
 
 
 def with_environment(patch):
-    real = sandbox.Popen
-    patch.setattr(sandbox, "Popen", lambda *a, env, **more: real(*a, env={"SECRET": "x", "PATH": "/usr/bin"}, **more))
+    real = starting.Popen
+    patch.setattr(starting, "Popen", lambda *a, env, **more: real(*a, env={"SECRET": "x", "PATH": "/usr/bin"}, **more))
 
 
 def unlocked(patch):
@@ -138,6 +138,7 @@ LAYERS = {
     "random ids": ("strict", any_id, "cheats", "replies before it is asked"),
     "Landlock": ("lite", unlocked, "escapes", "writes the secret file"),
     "filter of lite": ("lite", unfiltered, "escapes", "changes the secret file's mode, owner and times"),
+    "filter: signals of files": ("lite", refusing_all_but("fcntl"), "escapes", "has a file signal others"),
     "filter of lite: signals": ("lite", refusing_all_but("kill"), "escapes", "signals others"),
 }
 

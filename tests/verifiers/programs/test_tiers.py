@@ -12,6 +12,8 @@ import pytest
 from needing import needed
 
 from verifiers.programs import lite, seccomp, tiers
+from verifiers.programs.limits import Fault, Limits
+from verifiers.programs.pool import pooled
 
 DOCKER = """
 import ctypes, json, os, struct, sys
@@ -90,15 +92,19 @@ def test_walls_that_do_not_hold_are_no_walls(monkeypatch):
 WORKER = """
 import sys, threading, time
 sys.path.insert(0, sys.argv[1])
-from verifiers.programs import pool
+from verifiers.programs import pool, strict
 from verifiers.programs.candidate import Candidate
 from verifiers.programs.limits import Limits
+whole = strict.layers
+strict.layers = lambda *a: {k: v for k, v in whole(*a).items() if k != sys.argv[3]}
 made = pool.pooled(sys.argv[2], 2)
 source = "import ctypes, signal, os\\nctypes.CDLL(None).prctl(1, 0, 0, 0, 0)\\n"
 source += "for n in range(1, 65):\\n    try: signal.signal(n, signal.SIG_IGN)\\n    except Exception: pass\\n"
 source += "def f():\\n    while True: pass\\n"
 one = Candidate(made, Limits(call_seconds=100, total_seconds=100), source)
 threading.Thread(target=one.call, args=("f", (), {}), daemon=True).start()
+while made._made.qsize() < 2:
+    time.sleep(0.01)
 time.sleep(0.3)
 print(one.sandbox.process.pid, flush=True)
 time.sleep(100)
@@ -115,22 +121,43 @@ def family(pid: int) -> list[int]:
     return out
 
 
-@pytest.mark.parametrize("tier", ["strict", "lite"])
-def test_nothing_survives_the_worker(tier):
-    """Killed with programs running and waiting, which ignore every signal that they can."""
-    needed(tier)
+def survivors(tier: str, without: str, seconds: float) -> list[int]:
+    """Processes that are left when a worker was killed with programs running and waiting, which ignore all signals."""
     root = os.path.dirname(os.path.dirname(os.path.dirname(seccomp.__file__)))
-    worker = subprocess.Popen([sys.executable, "-c", WORKER, root, tier], stdout=subprocess.PIPE, text=True)
-    assert worker.stdout.readline()
-    below = family(worker.pid)[1:]
-    assert len(below) >= (6 if tier == "strict" else 3)  # a running one, and two that wait
-    worker.send_signal(signal.SIGKILL)
-    worker.wait()
-    worker.stdout.close()
-    end = time.monotonic() + 5
+    command = [sys.executable, "-c", WORKER, root, tier, without]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as worker:
+        try:
+            assert worker.stdout.readline()
+            below = family(worker.pid)[1:]
+            assert len(below) >= (6 if tier == "strict" else 3)  # a running one, and two that wait
+        finally:
+            worker.kill()
+    end = time.monotonic() + seconds
     while (alive := [pid for pid in below if os.path.exists(f"/proc/{pid}")]) and time.monotonic() < end:
         time.sleep(0.005)
-    assert not alive
+    return alive
+
+
+@pytest.mark.parametrize("tier", ["strict", "lite"])
+def test_nothing_survives_the_worker(tier):
+    needed(tier)
+    assert survivors(tier, "", 20) == []
+
+
+def test_without_its_layer_something_survives():
+    needed("strict")
+    alive = survivors("strict", "dies with the worker", 1)
+    for pid in alive:
+        os.kill(pid, signal.SIGKILL)
+    assert alive
+
+
+def test_processor_time_is_bounded_where_no_clock_looks():
+    needed("strict")
+    with pooled("strict").take() as sandbox:
+        sandbox.limit(Limits(total_seconds=0.1))
+        with pytest.raises(Fault, match="timeout: killed by the kernel"):
+            sandbox.ask("define", "while True: pass", deadline=time.monotonic() + 100)
 
 
 def test_the_filter_is_for_known_machines():
