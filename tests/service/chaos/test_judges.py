@@ -1,6 +1,7 @@
 """Networks without memory and verifiers of every bad kind: rows 9 and 10."""
 
 import asyncio
+import re
 import time
 from collections.abc import Callable, Sequence
 
@@ -28,13 +29,13 @@ def test_out_of_memory(bed: Bed, recovered: Recovered) -> None:
     bed.audit()
 
 
-BAD = {
+BAD = {  # what is said of the answers that it does not judge
     "raises": "cannot judge this",
     "nan": "not a finite number",
     "short": "scores for",
     "huge": None,
     "slow": None,
-    "hangs": "not decided within 0.2 s",
+    "hangs": "not decided within 0.2 s|died",
     "dies": "died",
 }
 
@@ -58,7 +59,7 @@ def test_bad_verifiers(bed: Bed, kind: str, recovered: Recovered) -> None:
     if (said := BAD[kind]) is not None:
         unscored = [one for one in verdicts if one.value is None]
         assert unscored
-        assert {one.reason for one in unscored if said not in str(one.reason)} == set()
+        assert {one.reason for one in unscored if not re.search(said, str(one.reason))} == set()
     assert other.state == "completed"
     recovered(10, 0)
     bed.audit()
