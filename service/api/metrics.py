@@ -86,15 +86,19 @@ def _scaling(watch: Watch, left: Mapping[str, Left]) -> Iterator[Metric]:
         "winnow_model_evaluations_per_second", "Measured rate of the workers that hold a model", labels=["model"]
     )
     queue = GaugeMetricFamily(
-        "winnow_queue_seconds", "Work left of a model over the rate of its workers", labels=["model"]
+        "winnow_queue_seconds", "Work left of a model over the rate of the workers that hold it", labels=["model"]
+    )
+    alone = GaugeMetricFamily(
+        "winnow_queue_worker_seconds", "Work left of a model over the rate of one average worker", labels=["model"]
     )
     for model, pace in sorted(paces.items()):
         workers.add_metric([model], pace.workers)
         if pace.rate is not None:
             rate.add_metric([model], pace.rate)
-    for model, seconds in watch.paces.queues(left, paces).items():
-        queue.add_metric([model], seconds)
-    yield from (workers, rate, queue)
+    for model, found in watch.paces.queues(left, paces).items():
+        queue.add_metric([model], found.seconds)
+        alone.add_metric([model], found.alone)
+    yield from (workers, rate, queue, alone)
 
 
 def _workers(beats: Sequence[Beat]) -> Iterator[Metric]:

@@ -24,6 +24,13 @@ class Pace(NamedTuple):
     rate: float | None
 
 
+class Queue(NamedTuple):
+    """Seconds until the accepted work of a model is done by those that hold it, and by one average worker alone."""
+
+    seconds: float
+    alone: float
+
+
 def rate_of(old: Batches | None, new: Batches) -> float | None:
     """Evaluations a second while the worker held work of the model, between two beats, else since it started."""
     for before in (old, Batches()):
@@ -58,16 +65,16 @@ class Paces:
                 found[model] = Pace(len(each), None if one is None else one * len(each))
         return found
 
-    def seconds(self, model: str, left: Left, pace: Pace | None) -> float:
-        """Until the work is done at the pace of those that hold the model; none at all: as if one did."""
-        one, workers = self.usual.get(model), max(1, pace.workers if pace else 0)
-        if one is None:
-            return left.shards * SHARD_SECONDS / workers
-        return left.evaluations / (one * workers)
+    def alone(self, model: str, left: Left) -> float:
+        """Seconds in which one average worker would do the work."""
+        one = self.usual.get(model)
+        return left.shards * SHARD_SECONDS if one is None else left.evaluations / one
 
-    def queues(self, left: Mapping[str, Left], paces: Mapping[str, Pace]) -> dict[str, float]:
-        """Queue seconds of every model that has work or a worker."""
-        none = Left(0, 0.0)
-        return {
-            model: self.seconds(model, left.get(model, none), paces.get(model)) for model in sorted({*left, *paces})
-        }
+    def queues(self, left: Mapping[str, Left], paces: Mapping[str, Pace]) -> dict[str, Queue]:
+        """Of every model that has work or a worker."""
+        none, idle = Left(0, 0.0), Pace(0, None)
+        found: dict[str, Queue] = {}
+        for model in sorted({*left, *paces}):
+            alone = self.alone(model, left.get(model, none))
+            found[model] = Queue(alone / max(1, paces.get(model, idle).workers), alone)
+        return found

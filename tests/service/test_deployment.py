@@ -113,8 +113,8 @@ def test_kubernetes(exposed: set[str]) -> None:
     assert "replicas" not in documents[2]["spec"]
     assert documents[1]["spec"]["selector"] == documents[0]["spec"]["selector"]["matchLabels"]
     (trigger,) = scaled["triggers"]
-    assert (trigger["type"], trigger["metricType"]) == ("prometheus", "Value")
-    assert set(re.findall(r"winnow_\w+", trigger["metadata"]["query"])) == {"winnow_queue_seconds"} <= exposed
+    assert (trigger["type"], trigger["metricType"]) == ("prometheus", "AverageValue")
+    assert set(re.findall(r"winnow_\w+", trigger["metadata"]["query"])) == {"winnow_queue_worker_seconds"} <= exposed
     for pod in (documents[0], documents[2]):
         spec = pod["spec"]["template"]["spec"]
         assert spec["securityContext"]["runAsNonRoot"]

@@ -106,6 +106,7 @@ def test_queue_seconds_are_work_over_rate(pair: tuple[Stack, Client]) -> None:
     slow = ("outside/slow",)
     left, rate = (found[f"winnow_{name}"][slow] for name in ("work_left_evaluations", "model_evaluations_per_second"))
     assert found["winnow_queue_seconds"][slow] == pytest.approx(left / rate)
+    assert found["winnow_queue_worker_seconds"][slow] == pytest.approx(2 * left / rate)
     assert 0 < left <= 2000 * 20
     assert 1 <= found["winnow_leases"]["outside/slow:batch",] <= 2 * 20
     assert 0 < found["winnow_lease_age_seconds"]["outside/slow:batch",] < 60

@@ -3,7 +3,7 @@
 import pytest
 from helping import prepared
 
-from service.api.scaling import SHARD_SECONDS, UNKNOWN_SHARD, Pace, Paces, rate_of
+from service.api.scaling import SHARD_SECONDS, UNKNOWN_SHARD, Pace, Paces, Queue, rate_of
 from service.beat import Batches, Beat
 from service.busy import Busy
 from service.store import Store, jobs, shards
@@ -58,11 +58,15 @@ def test_paces_are_remembered() -> None:
     ]
     assert paces.of(three) == {"m": Pace(3, 60.0), "n": Pace(1, None)}  # c counts as an average worker
     left = {"m": Left(8, 600.0), "never": Left(4, 9e9)}
-    assert paces.queues(left, paces.of(three)) == {"m": 10.0, "n": 0.0, "never": 4 * SHARD_SECONDS}
+    assert paces.queues(left, paces.of(three)) == {
+        "m": Queue(10.0, 30.0),
+        "n": Queue(0.0, 0.0),
+        "never": Queue(4 * SHARD_SECONDS, 4 * SHARD_SECONDS),
+    }
     # All have gone: as if one average worker held it. Two whom nobody has seen at work share what is assumed.
-    assert paces.queues(left, paces.of([])) == {"m": 30.0, "never": 4 * SHARD_SECONDS}
+    assert paces.queues(left, paces.of([]))["m"] == Queue(30.0, 30.0)
     fresh = [(None, beat(name, never=did(0, 0))) for name in "ab"]
-    assert paces.queues(left, paces.of(fresh))["never"] == 2 * SHARD_SECONDS
+    assert paces.queues(left, paces.of(fresh))["never"] == Queue(2 * SHARD_SECONDS, 4 * SHARD_SECONDS)
 
 
 def test_work_left(store: Store) -> None:
