@@ -29,15 +29,16 @@ PAUSE = 1.0
 ALIVE = 15.0
 """Seconds after which a silent stream shows that it lives."""
 Key = Annotated[str | None, Header(max_length=200)]
+STREAM: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {}}}}
 
 
-@router.post("/v1/chat/completions", response_model=ChatCompletion)
+@router.post("/v1/chat/completions", response_model=ChatCompletion, responses=STREAM)
 async def chat_completions(asked: Chat, request: Request, idempotency_key: Key = None) -> Any:
     """The best answers to a conversation. `search` says how they are found; without it, `n` answers are drawn."""
     return await answered(asked, request, idempotency_key)
 
 
-@router.post("/v1/completions", response_model=TextCompletion)
+@router.post("/v1/completions", response_model=TextCompletion, responses=STREAM)
 async def completions(asked: Completion, request: Request, idempotency_key: Key = None) -> Any:
     """The best continuations of each prompt."""
     return await answered(asked, request, idempotency_key)
