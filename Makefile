@@ -6,7 +6,7 @@ export HF_HUB_OFFLINE ?= 1
 PROMPTS ?= 40
 JOBS ?= 2
 
-.PHONY: install check test demo bench screenshots images-check clean help
+.PHONY: install check test chaos demo bench screenshots images-check clean help
 .DEFAULT_GOAL := help
 
 install: $(VENV)/installed ## virtual environment with everything (torch first, pinned)
@@ -27,6 +27,9 @@ check: install ## style, types and layers
 
 test: install ## all tests (under 10 minutes on two cores); JOBS=0 runs them in one process
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
+
+chaos: install ## sixteen faults, each ending in the same audit; writes what recovery took into docs/reliability.md
+	CHAOS_TABLE=docs/reliability.md $(BIN)/python -m pytest tests/service/chaos
 
 demo: install ## real jobs on the digits models: table, curve, pictures; PROMPTS=10 is quicker
 	$(BIN)/winnow demo --out demo --data-dir demo/data --prompts $(PROMPTS)

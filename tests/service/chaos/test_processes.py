@@ -111,6 +111,37 @@ def test_the_thread_of_the_network_ends(bed: Bed, prompt: str, recovered: Recove
     bed.audit()
 
 
+def test_killed_with_a_sandbox_running(bed: Bed, recovered: Recovered) -> None:
+    """Its sandboxes, running and waiting, are gone with the worker; the shard is done by another, and says why not."""
+    if bed.client.http.get("/readyz").json()["programs"]["tier"] not in ("strict", "lite"):
+        pytest.skip("NOT TESTED, a sandbox without its worker: this machine has no tier to run programs at")
+    verifier = {"name": "program/values", "call_seconds": 2.0, "total_seconds": 2.0}
+    item = {"prompt": "endless", "target": {"entry": "f", "cases": [{"args": [], "expected": 1}]}}
+    view = bed.submit(job(1, 1, model="outside/by_prompt", items=[item], verifiers=[verifier]))
+
+    def busy() -> list[tuple[int, list[int]]]:
+        below = [(pid, offspring(pid)) for pid in pids(bed.stack)]
+        return [(pid, more) for pid, more in below if any(b"-I" in words(one) for one in more)]
+
+    ((worker, below), *_) = until(busy, 30)
+    os.kill(worker, signal.SIGKILL)
+    start = time.monotonic()
+    until(lambda: not any(alive(pid) for pid in below), 5, 0.005)
+    recovered(12, time.monotonic() - start)
+    assert ended(bed.client, view.id, 60).state == "completed"
+    (one,) = bed.client.candidates(view.id)
+    assert (one.scores[0].passed, str(one.scores[0].reason).split(":")[0]) in ((False, "timeout"), (None, "timeout"))
+    bed.audit()
+
+
+def words(pid: int) -> list[bytes]:
+    """A process's command line."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return []
+
+
 def test_a_killed_parent_leaves_nobody(tmp_path: Path) -> None:
     """The service is killed outright: no queue server, no worker, no process of a verifier stays."""
     command = [sys.executable, "-m", "service.cli", "serve", "--port", "0", "--data-dir", str(tmp_path / "d")]

@@ -100,6 +100,7 @@ STRANGE: dict[str, Callable[[float], Any]] = {
     "starving": lambda u: u,
     "ahead": lambda u: u,
     "back": lambda u: u,
+    "endless": lambda _: "def f():\n    while True: pass\n",
 }
 
 
