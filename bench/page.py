@@ -49,7 +49,7 @@ def fill(store: Store, items: int, samples: int) -> str:
     job = store.write(table.create, catalog.prepare(spec(items, samples)))
     rng = np.random.default_rng(0)
     hard = rng.beta(0.3, 2, items)
-    while waiting := store.read(dispatch.waiting, "toy/noop", "batch", 1000):
+    while waiting := store.read(dispatch.waiting, ("toy/noop", "batch", ""), 1000):
         for ticket in waiting:
             claimed = store.write(shards.claim, "bench", [("0-1", ticket.shard)]).claims["0-1", ticket.shard]
             found = Results(evaluations=sum(span.count for span in claimed.spans))

@@ -2,6 +2,7 @@
 FROM python:3.11.14-slim-bookworm
 ARG TORCH_INDEX=""
 WORKDIR /app
+# hadolint ignore=DL3008
 RUN apt-get update -qq && apt-get install -qq -y --no-install-recommends bubblewrap && rm -rf /var/lib/apt/lists/*
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 RUN pip install --quiet --no-cache-dir -c constraints.txt ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} torch

@@ -111,7 +111,7 @@ def _bench(spec: str) -> Bench:
     return Bench.of(catalog.prepare(JobSpec.model_validate_json(spec)))
 
 
-def _job_row(connection: sa.Connection, job: int) -> tuple[sa.Row[Any], float]:
+def _job_row(connection: sa.Connection, job: int) -> tuple[Any, float]:
     """The job, and the time by the clock that told when it was started."""
     columns = (jobs.c.name, jobs.c.spec, jobs.c.started)
     return connection.execute(sa.select(*columns).where(jobs.c.id == job)).one(), clock.now(connection)

@@ -24,7 +24,7 @@ from service.beat import Beat
 from service.connecting import connected, durable
 from service.messages import FORMAT, LEFT, TRACE_SECONDS, Delivery, fields_of, is_newer, remembered, sent_traces
 from service.spec import Ticket
-from service.turns import ordered, parts, shown, stream
+from service.turns import ordered, parts, queue, stream
 
 log = logging.getLogger("winnow.queue")
 GROUP = "workers"
@@ -79,15 +79,15 @@ class Broker:
     def publish(self, tickets: Sequence[Ticket]) -> dict[int, str]:
         """Put shards into their streams; returns the message of each."""
         names = {stream(ticket.model, ticket.lane, ticket.share) for ticket in tickets}
-        sent = sent_traces(self.redis, tickets)
+        traces = sent_traces(self.redis, tickets)
         for name in names:
             with contextlib.suppress(ResponseError):  # the group exists
                 self.redis.xgroup_create(name, GROUP, id="0", mkstream=True)
         with self.redis.pipeline(transaction=False) as pipe:
             for ticket in tickets:
-                pipe.xadd(stream(ticket.model, ticket.lane, ticket.share), fields_of(ticket, sent))
-            pipe.sadd(STREAMS, *names)  # last, see sweep
-            messages: list[str] = pipe.execute()[:-1]
+                pipe.xadd(stream(ticket.model, ticket.lane, ticket.share), fields_of(ticket, traces))
+            messages: list[str] = pipe.execute()
+        self.redis.sadd(STREAMS, *names)  # last, see sweep; in a Cluster a pipeline has no order
         return {ticket.shard: message for ticket, message in zip(tickets, messages, strict=True)}
 
     def remember(self, job: int) -> None:
@@ -207,17 +207,17 @@ class Broker:
         """Messages of each model and lane, in workers' hands or waiting."""
         found: dict[str, int] = {}
         for name in sorted(self.redis.smembers(STREAMS)):
-            queue = shown(name)
-            found[queue] = found.get(queue, 0) + self.redis.xlen(name)
+            found[queue(name)] = found.get(queue(name), 0) + self.redis.xlen(name)
         return found
 
     def leases(self) -> dict[str, list[float]]:
-        """Of each model and lane, seconds since each lease was renewed, by Redis's clock; 10,000 a stream at most."""
+        """Of each model and lane, seconds since each lease was last renewed, by Redis's clock."""
         found: dict[str, list[float]] = {}
         for name in sorted(self.redis.smembers(STREAMS)):
+            ages = found.setdefault(queue(name), [])
             with contextlib.suppress(ResponseError):  # its group is gone
                 pending = self.redis.xpending_range(name, GROUP, "-", "+", 10_000)
-                found.setdefault(shown(name), []).extend(entry["time_since_delivered"] / 1000 for entry in pending)
+                ages += [entry["time_since_delivered"] / 1000 for entry in pending]
         return found
 
     def beat(self, beat: Beat, seconds: float) -> None:

@@ -11,20 +11,21 @@ PATIENCE = 8
 
 
 def stream(model: str, lane: str, share: str = "") -> str:
-    """Where the shards of a model wait, in one slot of a Cluster. share: whose they are; every share has its turn."""
+    """Where the shards of a model wait. share: whose they are; every share has its turn."""
     return f"{QUEUE}{{{model}}}:{lane}{share and '@'}{share}"
 
 
 def parts(name: str) -> tuple[str, str, str]:
     """Model, lane and share of a stream."""
-    queue, _, share = name.removeprefix(QUEUE).partition("@")
-    model, _, lane = queue.rpartition(":")
+    of, _, share = name.removeprefix(QUEUE).partition("@")
+    model, _, lane = of.rpartition(":")
     return model.removeprefix("{").removesuffix("}"), lane, share
 
 
-def shown(name: str) -> str:
-    """A stream as people read it: MODEL:LANE."""
-    return ":".join(parts(name)[:2])
+def queue(name: str) -> str:
+    """A stream as people read it, its share left out: MODEL:LANE."""
+    model, lane, _ = parts(name)
+    return f"{model}:{lane}"
 
 
 def rotated(values: Sequence[T], turn: int) -> list[T]:

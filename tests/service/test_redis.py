@@ -63,7 +63,11 @@ def walk(broker: Broker, store: Store) -> None:
     assert {d.message for d in again} == set(messages.values())
     assert [broker.finish("x", d) for d in again] == [True] * 6
     assert broker.missing([(d.stream, d.message) for d in again]) == [True] * 6
-    broker.bury(tickets[0], "dead")
+    broker.publish([Ticket(shard=9, job=2, model="a", lane="batch", share="somebody")])
+    assert broker.sweep() == 0
+    (other,) = broker.pull("w", broker.streams(["a"], []), 10)
+    assert broker.finish("w", other)
+    assert broker.sweep() == 1  # a share that has nothing left
     beats = [Beat(worker=name, at=0.0, resident=None, models={}) for name in "vw"]
     for beat in beats:
         broker.beat(beat, 60)
