@@ -61,7 +61,7 @@ asyncio.run(main(sys.argv[1], int(sys.argv[2])))
 
 
 @contextmanager
-def fake(latency: float) -> Generator[str]:
+def fake(latency: float, flight: int = FLIGHT) -> Generator[str]:
     """An endpoint in a process of its own, named in a file that WINNOW_ENDPOINTS names; yields its URL."""
     command = [sys.executable, "-m", "generators.misbehaving", f"--latency={latency}"]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603 - our own command line
@@ -69,7 +69,7 @@ def fake(latency: float) -> Generator[str]:
         assert child.stdout
         url = child.stdout.readline().strip()
         with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
-            file.write(f'[[endpoint]]\nname = "fake"\nurl = "{url}"\nmodel = "m"\nn = 1\nconcurrency = {FLIGHT}\n')
+            file.write(f'[[endpoint]]\nname = "fake"\nurl = "{url}"\nmodel = "m"\nn = 1\nconcurrency = {flight}\n')
             file.flush()
             os.environ["WINNOW_ENDPOINTS"] = file.name
             yield url

@@ -16,6 +16,7 @@ from service.api.access import Access
 from service.api.doors import files
 from service.api.doors import routes as doors
 from service.api.doors.batching import Batching
+from service.api.following import Following
 from service.api.guard import BodyLimit
 from service.api.metrics import Fleet
 from service.api.requested import Requested
@@ -54,7 +55,7 @@ def create_app(store: Store, broker: Broker, artifacts: Artifacts, settings: Set
         lifespan=lifespan,
     )
     app.state.store, app.state.broker, app.state.artifacts, app.state.feeder = store, broker, artifacts, feeder
-    app.state.endings = Endings(store)
+    app.state.endings, app.state.following = Endings(store), Following(store)
     app.state.registry = CollectorRegistry(auto_describe=False)
     app.state.watch = fleet.Watch(broker)
     app.state.registry.register(Fleet(store, app.state.watch))

@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
 from typing import Annotated, Any, Literal
 
 import sqlalchemy as sa
@@ -12,6 +13,7 @@ from sse_starlette import EventSourceResponse
 
 from service import catalog, logs, tracing
 from service.api.errors import Problem
+from service.api.following import Following
 from service.api.guard import StrictRoute
 from service.api.present import candidate_views, item_views, job_view, population_views
 from service.catalog import Prepared
@@ -167,22 +169,15 @@ async def events(
     after = int(last_event_id or 0)
     if row.state in TERMINAL and not await store(request).aread(results.events_after, row.id, after, 1):
         return Response(status_code=204)  # what stops an EventSource from asking again
-    return EventSourceResponse(_events(store(request), row.id, after), ping=15)
+    return EventSourceResponse(_told(request.app.state.following, row.id, after), ping=15)
 
 
-def _following(connection: sa.Connection, job: int, after: int) -> tuple[bool, Sequence[sa.Row[Any]]]:
-    """Whether the job has ended, asked before its events behind `after`: then these are all."""
-    return bool(jobs.ended(connection, [job])), results.events_after(connection, job, after)
-
-
-async def _events(database: Store, job: int, after: int) -> AsyncIterator[dict[str, Any]]:
-    while True:
-        ended, rows = await database.aread(_following, job, after)
-        if ended and not rows:
-            return  # Last-Event-ID lies behind the job's last event
-        for row in rows:
-            after = row.id
-            yield {"id": str(row.id), "event": row.type, "data": json.dumps({"at": row.at, **json.loads(row.data)})}
-            if ended and row is rows[-1] and row.type in TERMINAL:  # an end that was taken back is none
-                return
-        await asyncio.sleep(0.2)
+async def _told(following: Following, job: int, after: int) -> AsyncIterator[dict[str, Any]]:
+    async with aclosing(following.events(job, after)) as looks:
+        async for ended, rows in looks:
+            if ended and not rows:
+                return  # Last-Event-ID lies behind the job's last event
+            for row in rows:
+                yield {"id": str(row.id), "event": row.type, "data": json.dumps({"at": row.at, **json.loads(row.data)})}
+                if ended and row is rows[-1] and row.type in TERMINAL:  # an end that was taken back is none
+                    return
