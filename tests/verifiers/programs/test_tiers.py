@@ -13,7 +13,9 @@ from needing import needed
 
 from verifiers.programs import lite, seccomp, tiers
 from verifiers.programs.limits import Fault, Limits
-from verifiers.programs.pool import pooled
+from verifiers.programs.pool import pooled, starter
+from verifiers.programs.runtimes import python
+from verifiers.programs.starting import orphans, swept
 
 DOCKER = """
 import ctypes, json, os, struct, sys
@@ -142,6 +144,36 @@ def survivors(tier: str, without: str, seconds: float) -> list[int]:
 def test_nothing_survives_the_worker(tier):
     needed(tier)
     assert survivors(tier, "", 20) == []
+
+
+def test_a_sandbox_that_is_closed_while_it_starts_leaves_nothing():
+    needed("strict")
+    start = starter("strict", python())
+    before = set(orphans())
+    for turn in range(40):
+        sandbox = start()
+        time.sleep(turn * 0.0003)
+        sandbox.close()
+    assert set(orphans()) <= before
+
+
+def test_an_orphan_is_found_and_ended():
+    """One of bubblewrap's own, killed between its clone and its word to the child."""
+    needed("strict")
+    start = starter("strict", python())
+    for turn in range(400):
+        sandbox = start()
+        time.sleep(turn % 40 * 0.0003)
+        sandbox.process.kill()
+        sandbox.process.wait()
+        sandbox.close()
+        if orphans():
+            break
+    swept()
+    end = time.monotonic() + 20
+    while orphans() and time.monotonic() < end:
+        time.sleep(0.01)
+    assert orphans() == []
 
 
 def test_without_its_layer_something_survives():
