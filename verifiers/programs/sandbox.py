@@ -219,21 +219,31 @@ class Sandbox:
         return self.process.poll() is None
 
     def close(self) -> None:
-        """Kill all of it, and let go of what it holds. A thread of its own waits until it is gone."""
+        """Kill it, and let go of what it holds. A thread of its own waits until all of it is gone.
+
+        The process inside is killed; bubblewrap buries it and ends, while init may never do so.
+        """
         self._follow()
-        for handle in self.handles:
-            with suppress(ProcessLookupError, PermissionError):
-                signal.pidfd_send_signal(handle, signal.SIGKILL)
-            os.close(handle)
         if self.handles:
+            with suppress(ProcessLookupError, PermissionError):
+                signal.pidfd_send_signal(self.handles[0], signal.SIGKILL)
             try:
-                _reaper().submit(self.process.wait)
+                _reaper().submit(self._buried)
             except RuntimeError:  # the interpreter is ending
-                self.process.wait()
+                self._buried()
             self.closed()
+        for handle in self.handles:
+            os.close(handle)
         self.handles.clear()
         for name in vars(self.pipes):
             self.pipes.close(name)
+
+    def _buried(self) -> None:
+        try:
+            self.process.wait(5)
+        except TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
 
 
 def tasks(user: int) -> int:

@@ -105,7 +105,7 @@ source += "for n in range(1, 65):\\n    try: signal.signal(n, signal.SIG_IGN)\\n
 source += "def f():\\n    while True: pass\\n"
 one = Candidate(made, Limits(call_seconds=100, total_seconds=100), source)
 threading.Thread(target=one.call, args=("f", (), {}), daemon=True).start()
-while made._made.qsize() < 2:
+while made._made.qsize() < 1:
     time.sleep(0.01)
 time.sleep(0.3)
 print(one.sandbox.process.pid, flush=True)
@@ -131,7 +131,7 @@ def survivors(tier: str, without: str, seconds: float) -> list[int]:
         try:
             assert worker.stdout.readline()
             below = family(worker.pid)[1:]
-            assert len(below) >= (6 if tier == "strict" else 3)  # a running one, and two that wait
+            assert len(below) >= (4 if tier == "strict" else 2)  # one that runs and one that waits, or more
         finally:
             worker.kill()
     end = time.monotonic() + seconds
