@@ -1,7 +1,7 @@
 """One sandbox: a process that is used for one program and then killed. The worker's end of its pipes and its clock."""
 
-import json
 import os
+import re
 import select
 import signal
 import time
@@ -20,6 +20,7 @@ from pydantic import JsonValue
 from verifiers.programs import wire
 from verifiers.programs.limits import KEPT, MOST_OUTPUT, Fault, Limits
 
+_CHILD = re.compile(rb'"child-pid": (\d+)')
 PATIENCE = 20.0
 """Seconds for a sandbox to be ready."""
 
@@ -73,9 +74,19 @@ class Sandbox:
         self._follow()
 
     def _follow(self) -> None:
-        """Hold the process inside, too: bubblewrap says which it is."""
-        with suppress(OSError, ValueError, KeyError):
-            inside = json.loads(os.read(self.pipes.info, 4096))["child-pid"]
+        """Hold the process inside, too, once bubblewrap says which it is.
+
+        Killed before it has said so, it leaves a child that waits for it for ever: bubblewrap's own, without a program.
+        """
+        if self.tier != "strict" or len(self.handles) != 1:
+            return
+        poll = select.poll()
+        poll.register(self.pipes.info, select.POLLIN)
+        poll.poll(1000)
+        with suppress(OSError):
+            if not (said := _CHILD.search(os.read(self.pipes.info, 4096))):  # the rest may come later
+                return
+            inside = int(said[1])
             handle = os.pidfd_open(inside)
             stat = Path(f"/proc/{inside}/stat").read_text()
             if int(stat.rpartition(")")[2].split()[1]) == self.process.pid:
@@ -208,20 +219,31 @@ class Sandbox:
         return self.process.poll() is None
 
     def close(self) -> None:
-        """Kill all of it, and let go of what it holds. A thread of its own waits until it is gone."""
-        for handle in self.handles:
-            with suppress(ProcessLookupError, PermissionError):
-                signal.pidfd_send_signal(handle, signal.SIGKILL)
-            os.close(handle)
+        """Kill it, and let go of what it holds. A thread of its own waits until all of it is gone.
+
+        The process inside is killed; bubblewrap buries it and ends, while init may never do so.
+        """
+        self._follow()
         if self.handles:
+            with suppress(ProcessLookupError, PermissionError):
+                signal.pidfd_send_signal(self.handles[0], signal.SIGKILL)
             try:
-                _reaper().submit(self.process.wait)
+                _reaper().submit(self._buried)
             except RuntimeError:  # the interpreter is ending
-                self.process.wait()
+                self._buried()
             self.closed()
+        for handle in self.handles:
+            os.close(handle)
         self.handles.clear()
         for name in vars(self.pipes):
             self.pipes.close(name)
+
+    def _buried(self) -> None:
+        try:
+            self.process.wait(5)
+        except TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
 
 
 def tasks(user: int) -> int:

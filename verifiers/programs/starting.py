@@ -1,11 +1,15 @@
 """A sandbox is started: its pipes, its files, its user."""
 
 import os
+import signal
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from subprocess import Popen
 
 from verifiers.programs.sandbox import Pipes, Sandbox
 
+MARK = b"--disable-userns"
 Command = Callable[[Mapping[str, int]], Sequence[str]]
 """A command line, given the descriptors on the sandbox's side by their names."""
 
@@ -47,3 +51,29 @@ def made(command: Command, tier: str, user: int | None, files: Mapping[str, byte
         for end in theirs.values():
             os.close(end)
     return Sandbox(process, Pipes(**ours), tier)
+
+
+def orphans() -> list[int]:
+    """Sandboxes that lost their bubblewrap in the moment before it let them go on; a killed worker may leave one.
+
+    There is no program in them. They are children of init, and processes 1 of a namespace of their own.
+    """
+    found: list[int] = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError, StopIteration):
+            if not (said := (folder / "cmdline").read_bytes()).split(b"\0")[0].endswith(b"bwrap") or MARK not in said:
+                continue
+            status = dict(
+                line.split(":\t", 1) for line in (folder / "status").read_text().splitlines() if ":\t" in line
+            )
+            above = Path("/proc", status["PPid"], "cmdline")
+            if len(status["NSpid"].split()) > 1 and b"bwrap" not in above.read_bytes():
+                found.append(int(folder.name))
+    return found
+
+
+def swept() -> None:
+    """End orphans."""
+    for pid in orphans():
+        with suppress(OSError):
+            os.kill(pid, signal.SIGKILL)

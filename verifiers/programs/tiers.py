@@ -11,6 +11,7 @@ from verifiers.programs import lite
 from verifiers.programs.limits import Fault, Limits
 from verifiers.programs.pool import Pool, pooled
 from verifiers.programs.seccomp import Unsupported
+from verifiers.programs.starting import swept
 
 Tier = Literal["strict", "lite", "refuse"]
 WALLS: tuple[Tier, ...] = ("strict", "lite")
@@ -111,6 +112,7 @@ _LOCK = threading.RLock()
 
 @cache
 def _standing() -> Standing:
+    swept()  # what a killed worker may have left
     return looked(os.environ.get(SETTING, "auto"))
 
 
