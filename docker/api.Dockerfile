@@ -1,7 +1,6 @@
 # The API and its feeder: no torch, no network weights.
 FROM python:3.11.14-slim-bookworm
 WORKDIR /app
-RUN apt-get update -qq && apt-get install -qq -y --no-install-recommends bubblewrap && rm -rf /var/lib/apt/lists/*
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY search search
 COPY generators generators

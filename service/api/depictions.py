@@ -1,5 +1,7 @@
 """Answers as drawings, for pages that show text only otherwise."""
 
+from typing import Any
+
 from fastapi import APIRouter, Query, Response
 
 from service import depiction
@@ -13,7 +15,13 @@ HEADERS = {
 }
 
 
-@router.get("/v1/depictions/molecule", tags=["artifacts"])
+ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"image/svg+xml": {}}, "description": "The drawing."},
+    501: {"description": "RDKit is not installed here."},
+}
+
+
+@router.get("/v1/depictions/molecule", tags=["artifacts"], response_class=Response, responses=ANSWERS)
 def molecule(smiles: str = Query(min_length=1, max_length=500, description="The molecule.")) -> Response:
     """A molecule as SVG: shapes only. 422 with RDKit's reason for what is none; 501 without RDKit."""
     try:

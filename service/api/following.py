@@ -87,7 +87,7 @@ def look(connection: sa.Connection, places: Mapping[int, int]) -> dict[int, Seen
     newest = (
         sa.select(events.c.job, sa.func.max(events.c.id)).where(events.c.job.in_(list(places))).group_by(events.c.job)
     )
-    moved = {job for job, last in connection.execute(newest).tuples() if last > places[job]}
+    moved = {job for job, last in connection.execute(newest) if last > places[job]}
     return {
         job: Seen(job in ended, results.events_after(connection, job, places[job]) if job in moved else ())
         for job in ended | moved

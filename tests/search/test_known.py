@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from generators.toy import Bits, MaskedBits
+from generators.toy import Bits, bits
 from search.engine import Engine, Shared
 from search.known import Known, content
 from search.metering import Budget, Metered, Spent
@@ -69,7 +69,7 @@ def test_known_answers_cost_calls_and_no_seconds() -> None:
         return [Score(0.0) for _ in answers]
 
     async def main() -> None:
-        engine, walk, judge = Engine(), MaskedBits(Bits(length=2)), Judge("v", "v", verify)
+        engine, walk, judge = Engine(), bits(Bits(length=2)), Judge("v", "v", verify)
         spent: list[Spent] = []
         for _ in range(2):
             task = Task(ITEM, 0, 0, 6)

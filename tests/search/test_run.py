@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from generators.fake import Fake
-from generators.toy import Bits, MaskedBits
+from generators.toy import Bits, bits
 from search import keys
 from search.batching import OutOfMemory
 from search.engine import Engine, Shared
@@ -92,7 +92,7 @@ def scores(verifier: Verifier, place: Any = "thread", threshold: float | None = 
     ("generator", "other", "verifier"),
     [
         (Fake(5), [Fake(1 + i % 9) for i in range(64)], value),
-        (MaskedBits(Bits(length=6)), [MaskedBits(Bits(length=6))] * 64, ones),
+        (bits(Bits(length=6)), [bits(Bits(length=6))] * 64, ones),
     ],
     ids=["walk", "bits"],
 )

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from generators.fake import Fake
-from generators.toy import Bits, MaskedBits
+from generators.toy import Bits, bits
 from search.engine import Engine, Shared
 from search.metering import Budget, Metered, Spent
 from search.methods.best_of_n import BestOfN, best_of_n
@@ -144,7 +144,7 @@ def test_an_unscored_answer_does_not_pass() -> None:
     assert len(found(Fake(1), verify, BestOfN(n=4, select="first_pass"))) == 4
 
 
-@pytest.mark.parametrize("generator", [Fake(3), MaskedBits(Bits(length=4))], ids=["walk", "bits"])
+@pytest.mark.parametrize("generator", [Fake(3), bits(Bits(length=4))], ids=["walk", "bits"])
 @pytest.mark.parametrize(
     "config",
     [BestOfN(n=11), BestOfN(n=11, select="first_pass"), BestOfN(n=11, select="majority")],
