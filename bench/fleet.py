@@ -83,7 +83,7 @@ def queue(folder: Path, count: int) -> dict[str, float]:
     folder.mkdir()
     url, child = start_redis(folder)
     store, broker = Store(f"sqlite:///{folder / 'fleet.db'}", durable=False), Broker(url)
-    tickets = [Ticket(shard=i, job=0, model="toy/noop", lane="batch") for i in range(count)]
+    tickets = [Ticket(shard=i, job=0, model="toy/noop", lane="batch", share="") for i in range(count)]
     start, done = time.perf_counter(), 0
     for first in range(0, count, 256):
         broker.publish(tickets[first : first + 256])

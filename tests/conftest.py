@@ -5,6 +5,10 @@ from collections.abc import Sequence
 
 import pytest
 
+os.environ.setdefault(
+    "OMP_NUM_THREADS", "1"
+)  # before torch is imported: two processes that want two cores each are slower
+
 
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
     """A folder's tests run in one process, one after the other: its services and environment are its own."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -43,7 +43,7 @@ class Following:
     followed: dict[int, Followed] = field(default_factory=dict[int, Followed])
     watcher: asyncio.Task[None] | None = None
 
-    async def events(self, job: int, after: int) -> AsyncIterator[Seen]:
+    async def events(self, job: int, after: int) -> AsyncGenerator[Seen]:
         """What has happened behind `after`, then what happens, until the follower leaves."""
         one = self.followed.setdefault(job, Followed(after))
         one.followers += 1
