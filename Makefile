@@ -26,7 +26,7 @@ check: install ## style, types and layers
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 test: install ## all tests (under 10 minutes on two cores); JOBS=0 runs them in one process
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
+	$(BIN)/python -m pytest -n $(JOBS)
 
 chaos: install ## sixteen faults, each ending in the same audit; writes what recovery took into docs/reliability.md
 	CHAOS_TABLE=docs/reliability.md $(BIN)/python -m pytest tests/service/chaos

@@ -1,16 +1,22 @@
 """Two workers of pytest-xdist share the tests folder by folder, as their fixtures do."""
 
 import os
-from collections.abc import Sequence
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 os.environ.setdefault(
     "OMP_NUM_THREADS", "1"
 )  # before torch is imported: two processes that want two cores each are slower
 
 
-def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+class Folders(LoadScopeScheduling):
     """A folder's tests run in one process, one after the other: its services and environment are its own."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(os.path.dirname(item.nodeid)))
+
+    def _split_scope(self, nodeid: str) -> str:
+        return os.path.dirname(nodeid.partition("::")[0])
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Folders:
+    return Folders(config, log)

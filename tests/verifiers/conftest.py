@@ -12,10 +12,18 @@ from servers import Servers, started
 
 
 @pytest.fixture(scope="session")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    """A judge and a hook that really serve, named in a file as an operator would."""
+def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    """A judge and a hook that really serve."""
     with started(tmp_path_factory.mktemp("endpoints")) as found:
         yield found
+
+
+@pytest.fixture
+def servers(serving: Servers, monkeypatch: pytest.MonkeyPatch) -> Servers:
+    """The same, named in a file as an operator would."""
+    for name, value in serving.environment.items():
+        monkeypatch.setenv(name, value)
+    return serving
 
 
 @pytest.fixture(scope="session")

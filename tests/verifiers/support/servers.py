@@ -6,7 +6,6 @@ test needs no switches: an answer with "OBEY" is obeyed, which is the worst that
 
 import contextlib
 import json
-import os
 import re
 import threading
 import time
@@ -16,8 +15,6 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from search.endpoints import VARIABLE
 from verifiers.hook import signature, signed
@@ -29,11 +26,12 @@ FENCE = re.compile(r"<(\w+) ([0-9a-f]{24})>\n(.*?)\n</\1 \2>", re.DOTALL)
 
 @dataclass
 class Servers:
-    """What was asked, and how often each body came."""
+    """What was asked, how often each body came, and the environment that names the servers."""
 
     requests: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     seen: Counter[bytes] = field(default_factory=Counter)
+    environment: dict[str, str] = field(default_factory=dict)
 
 
 def marks(parts: dict[str, str], properties: dict[str, Any]) -> str:
@@ -131,7 +129,7 @@ class Quiet(ThreadingHTTPServer):
 
 @contextlib.contextmanager
 def started(folder: Path) -> Iterator[Servers]:
-    """Both servers, and the environment that names them."""
+    """Both servers."""
     told = Servers()
     server = Quiet(("127.0.0.1", 0), type("Told", (Handler,), {"told": told}))
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
@@ -162,11 +160,9 @@ name = "stranger"
 url = "{at}/hook"
 secret = "not the secret of the hook"
 """)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(VARIABLE, str(file))
-        patch.setenv("TESTS_JUDGE_KEY", KEY)
-        for proxy in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
-            patch.setitem(os.environ, proxy, "http://127.0.0.1:9")  # must not be used
-        yield told
+    told.environment |= {VARIABLE: str(file), "TESTS_JUDGE_KEY": KEY}
+    for proxy in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        told.environment[proxy] = "http://127.0.0.1:9"  # must not be used
+    yield told
     server.shutdown()
     server.server_close()
