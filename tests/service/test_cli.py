@@ -294,17 +294,3 @@ def test_full_disk_in_the_middle(small_disk: Path) -> None:
             until(lambda: client.job(response.json()["id"]).finished, 60)
         done(client, job(model="outside/by_prompt", items=items("huge")))
         assert not list(small_disk.rglob("*.part"))
-
-
-def test_artifacts_on_a_full_disk(small_disk: Path, tmp_path: Path) -> None:
-    from helping import service
-
-    with service(tmp_path / "d", artifacts_url=str(small_disk)) as (_, client):
-        view = client.submit(job(model="outside/by_prompt", items=items("huge"), search={"n": 2000}), wait=60)
-        assert view.state == "failed"
-        assert view.error
-        assert "No space left on device" in view.error
-        assert not list(small_disk.rglob("*.part"))
-        for path in list(small_disk.rglob("*.json")):
-            path.unlink()
-        done(client, job(model="outside/by_prompt", items=items("huge")))

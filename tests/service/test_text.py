@@ -23,8 +23,11 @@ LCM = {"task": "lcm", "count": 3, "seed": 0, "shots": 2}
 @pytest.fixture(scope="module")
 def client(plugins: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     """A service whose operator named a judge and a hook."""
-    with started(tmp_path_factory.mktemp("endpoints")), service(tmp_path_factory.mktemp("data")) as (_, found):
-        yield found
+    with started(tmp_path_factory.mktemp("endpoints")) as told, pytest.MonkeyPatch.context() as patch:
+        for name, value in told.environment.items():
+            patch.setenv(name, value)
+        with service(tmp_path_factory.mktemp("data")) as (_, found):
+            yield found
 
 
 @pytest.mark.skipif(not find_spec("reasoning_gym"), reason="NOT TESTED: reasoning-gym is not installed")
