@@ -1,6 +1,7 @@
 """A real service for the tests: SQLite, a Valkey child, a worker process; and plug-ins from outside."""
 
 import os
+import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
@@ -104,3 +105,15 @@ def broker(valkey: str) -> Iterator[Broker]:
     broker.redis.flushall()
     yield broker
     broker.redis.close()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 3 MB."""
+    path = tmp_path / "disk"
+    path.mkdir()
+    said = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", path], capture_output=True, text=True)
+    if said.returncode:
+        pytest.skip(f"NOT TESTED, a full disk: this needs the right to mount a tmpfs ({said.stderr.strip()})")
+    yield path
+    subprocess.run(["umount", "-l", path], check=True)

@@ -263,18 +263,6 @@ def test_api_and_worker_apart(tmp_path: Path, valkey: str) -> None:
         assert api.wait(20) in (0, -signal.SIGTERM)  # uvicorn ends in order, then passes the signal on
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 3 MB."""
-    path = tmp_path / "disk"
-    path.mkdir()
-    said = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", path], capture_output=True, text=True)
-    if said.returncode:
-        pytest.skip(f"NOT TESTED, a full disk: this needs the right to mount a tmpfs ({said.stderr.strip()})")
-    yield path
-    subprocess.run(["umount", "-l", path], check=True)
-
-
 def test_full_disk_at_the_start(small_disk: Path, spec: Path) -> None:
     fill(small_disk / "fill")
     sentence(winnow("run", spec, "--data-dir", small_disk))

@@ -105,18 +105,6 @@ def test_network_cut(which: str, postgres_url: str, tmp_path: Path, calm: Calm, 
                 assert found(client, view.id) == calm
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 3 MB."""
-    path = tmp_path / "disk"
-    path.mkdir()
-    said = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", path], capture_output=True, text=True)
-    if said.returncode:
-        pytest.skip(f"NOT TESTED, a full disk: this needs the right to mount a tmpfs ({said.stderr.strip()})")
-    yield path
-    subprocess.run(["umount", "-l", path], check=True)
-
-
 def test_artifacts_on_a_full_disk(small_disk: Path, tmp_path: Path, recovered: Recovered) -> None:
     with service(tmp_path / "d", artifacts_url=str(small_disk)) as (_, client):
         view = client.submit(job(model="outside/by_prompt", items=items("huge"), search={"n": 2000}), wait=60)
