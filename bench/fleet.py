@@ -54,9 +54,9 @@ def scaling(counts: Sequence[int], seconds: float) -> dict[str, Any]:
                 settings = Settings(data_dir=Path(name) / "data", lanes=1)
                 with Stack(settings, workers=workers, log=Path(name) / "log") as stack, Client(stack.url) as client:
                     view = client.submit(job(100_000))
-                    while client.job(view.id).counts.candidates < 64 * workers:  # everybody is at work
+                    while working(client) < workers:
                         time.sleep(0.1)
-                    time.sleep(2)
+                    time.sleep(3)
                     before, start = client.job(view.id).counts.candidates, time.perf_counter()
                     time.sleep(seconds)
                     done = client.job(view.id).counts.candidates - before
@@ -64,6 +64,12 @@ def scaling(counts: Sequence[int], seconds: float) -> dict[str, Any]:
                     client.cancel(view.id)
     first = rates[counts[0]] / counts[0]
     return {"samples_per_s": rates, "of_linear": {n: round(rate / (n * first), 3) for n, rate in rates.items()}}
+
+
+def working(client: Client) -> int:
+    """Workers that have made calls."""
+    fleet = client.http.get("/v1/workers").json()["data"]
+    return sum(any(model["calls"] for model in one["models"].values()) for one in fleet)
 
 
 def prepared(store: Store, count: int) -> None:

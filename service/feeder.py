@@ -80,12 +80,13 @@ class Feeder:
         """Publish pending shards up to the window of their model, lane and share; returns how many."""
         fed = 0
         self.behind = False
-        for queue, (pending, out) in self.store.read(dispatch.windows).items():
-            tickets: list[Ticket] = self.store.read(dispatch.waiting, queue, max(0, self.window - out))
+        for queue, out in self.store.read(dispatch.windows).items():
+            room = max(0, self.window - out)
+            tickets: list[Ticket] = self.store.read(dispatch.waiting, queue, room)
             if tickets:
                 self.store.write(dispatch.published, self.broker.publish(tickets))
                 fed += len(tickets)
-            self.behind |= pending > len(tickets)
+            self.behind |= len(tickets) == room  # there may be more
         return fed
 
     def reconcile(self, older: float = 5.0) -> int:

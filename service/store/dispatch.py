@@ -11,17 +11,26 @@ Queue = tuple[str, str, str]
 """Model, lane and share: what has a stream of its own."""
 
 
-def windows(connection: sa.Connection) -> dict[Queue, tuple[int, int]]:
-    """For each queue that has pending shards: how many wait, and how many are out."""
-    counts: dict[Queue, dict[str, int]] = {}
-    live = shards.c.state.in_(("pending", "queued", "running"))
-    columns = (shards.c.model, shards.c.lane, shards.c.share, shards.c.state)
-    for *queue, state, n in connection.execute(sa.select(*columns, sa.func.count()).where(live).group_by(*columns)):
-        model, lane, share = queue
-        counts.setdefault((model, lane, share), {})[state] = n
-    return {
-        key: (n["pending"], n.get("queued", 0) + n.get("running", 0)) for key, n in counts.items() if n.get("pending")
-    }
+QUEUE = sa.tuple_(shards.c.model, shards.c.lane, shards.c.share)
+NEXT = (
+    sa.select(shards.c.model, shards.c.lane, shards.c.share)
+    .where(shards.c.state == "pending", sa.tuple_(*map(sa.bindparam, ("m", "l", "s"))) < QUEUE)
+    .order_by(shards.c.model, shards.c.lane, shards.c.share)
+    .limit(1)
+)
+
+
+def windows(connection: sa.Connection) -> dict[Queue, int]:
+    """For each queue that has pending shards, how many of its shards are out. Jumps over those that wait."""
+    columns = (shards.c.model, shards.c.lane, shards.c.share)
+    live = sa.select(*columns, sa.func.count()).where(shards.c.state.in_(("queued", "running"))).group_by(*columns)
+    out = {(model, lane, share): n for model, lane, share, n in connection.execute(live)}
+    found: dict[Queue, int] = {}
+    place: Queue = ("", "", "")
+    while (row := connection.execute(NEXT, dict(zip("mls", place, strict=True))).first()) is not None:
+        place = (row.model, row.lane, row.share)
+        found[place] = out.get(place, 0)
+    return found
 
 
 def waiting(connection: sa.Connection, queue: Queue, limit: int) -> list[Ticket]:

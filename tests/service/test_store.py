@@ -55,7 +55,7 @@ def test_migration_makes_the_tables(store: Store) -> None:
 def test_create_claim_commit(store: Store) -> None:
     job = add(store, 2, 4)
     assert (job.state, job.items, job.shards) == ("queued", 2, 1)
-    assert store.read(dispatch.windows) == {("toy/gaussian_mixture", "batch", ""): (1, 0)}
+    assert store.read(dispatch.windows) == {("toy/gaussian_mixture", "batch", ""): 0}
     (ticket,) = store.read(dispatch.waiting, ("toy/gaussian_mixture", "batch", ""), 10)
     store.write(dispatch.published, {ticket.shard: "1-0"})
     assert store.read(dispatch.windows) == {}
