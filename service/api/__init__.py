@@ -2,7 +2,6 @@
 
 import logging
 import socket
-import sys
 import threading
 import uuid
 from collections.abc import AsyncGenerator
@@ -31,9 +30,6 @@ from service.webhooks import Deliverer
 from verifiers.programs import tiers
 
 log = logging.getLogger("winnow.api")
-SWITCH = 5e-4
-"""Seconds for which a thread keeps the interpreter while others want it. A request changes threads several times, and
-would wait for 5 ms at each beside one that reads a batch's lines."""
 
 
 def create_app(store: Store, broker: Broker, artifacts: Artifacts, settings: Settings) -> FastAPI:
@@ -44,7 +40,6 @@ def create_app(store: Store, broker: Broker, artifacts: Artifacts, settings: Set
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
-        sys.setswitchinterval(SWITCH)
         threads = [one.start() for one in beside]
         threading.Thread(target=tiers.standing, name="tiers", daemon=True).start()  # looked at once, before it is asked
         yield
