@@ -1,6 +1,7 @@
 """Shards on their way into Redis, and those whose message it has lost."""
 
 import time
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -11,25 +12,33 @@ Queue = tuple[str, str, str]
 """Model, lane and share: what has a stream of its own."""
 
 
-QUEUE = sa.tuple_(shards.c.model, shards.c.lane, shards.c.share)
-NEXT = (
-    sa.select(shards.c.model, shards.c.lane, shards.c.share)
-    .where(shards.c.state == "pending", sa.tuple_(*map(sa.bindparam, ("m", "l", "s"))) < QUEUE)
-    .order_by(shards.c.model, shards.c.lane, shards.c.share)
-    .limit(1)
-)
+PLACE = (shards.c.model, shards.c.lane, shards.c.share)
+
+
+def _behind(equal: int) -> Any:
+    """The first queue with pending shards whose first `equal` names are these, and the one after them larger."""
+    same = [PLACE[i] == sa.bindparam(f"p{i}") for i in range(equal)]
+    larger = PLACE[equal] > sa.bindparam(f"p{equal}")
+    return sa.select(*PLACE).where(shards.c.state == "pending", *same, larger).order_by(*PLACE).limit(1)
+
+
+NEXT = [_behind(equal) for equal in (2, 1, 0)]
+"""One after another: SQLite seeks by columns, while for (a, b, c) > (x, y, z) it reads all rows of a = x."""
 
 
 def windows(connection: sa.Connection) -> dict[Queue, int]:
     """For each queue that has pending shards, how many of its shards are out. Jumps over those that wait."""
-    columns = (shards.c.model, shards.c.lane, shards.c.share)
-    live = sa.select(*columns, sa.func.count()).where(shards.c.state.in_(("queued", "running"))).group_by(*columns)
+    live = sa.select(*PLACE, sa.func.count()).where(shards.c.state.in_(("queued", "running"))).group_by(*PLACE)
     out = {(model, lane, share): n for model, lane, share, n in connection.execute(live)}
     found: dict[Queue, int] = {}
-    place: Queue = ("", "", "")
-    while (row := connection.execute(NEXT, dict(zip("mls", place, strict=True))).first()) is not None:
-        place = (row.model, row.lane, row.share)
-        found[place] = out.get(place, 0)
+    place: Queue | None = ("", "", "")
+    while place is not None:
+        known = {f"p{i}": name for i, name in enumerate(place)}
+        rows = (connection.execute(query, known).first() for query in NEXT)
+        row = next((row for row in rows if row is not None), None)
+        place = None if row is None else (row.model, row.lane, row.share)
+        if place is not None:
+            found[place] = out.get(place, 0)
     return found
 
 
