@@ -27,9 +27,9 @@ NOTHING = Seen(False, ())
 
 @dataclass
 class Followed:
-    """A job that is followed. seen: what the last look found behind the one before; last: the newest event known."""
+    """A job that is followed. seen: what the last look found behind the one before; last: the newest event seen."""
 
-    last: int
+    last: int = 0  # never what a follower says that it knows: that may be any number
     followers: int = 0
     seen: Seen = NOTHING
     turn: asyncio.Event = field(default_factory=asyncio.Event)
@@ -45,16 +45,16 @@ class Following:
 
     async def events(self, job: int, after: int) -> AsyncGenerator[Seen]:
         """What has happened behind `after`, then what happens, until the follower leaves."""
-        one = self.followed.setdefault(job, Followed(after))
+        one = self.followed.setdefault(job, Followed())
         one.followers += 1
         if self.watcher is None or self.watcher.done():
             self.watcher = asyncio.create_task(self._watch())
-        seen = await self.store.aread(behind, job, after)
         try:
+            seen = await self.store.aread(behind, job, after)
             while True:
                 after = seen.rows[-1].id if seen.rows else after
                 yield seen
-                if one.last > after or one.seen.ended:  # a look was faster than this follower
+                if one.last > after:  # a look was faster than this follower
                     seen = await self.store.aread(behind, job, after)
                 else:
                     await one.turn.wait()
