@@ -21,6 +21,7 @@ import httpx
 import numpy as np
 
 from bench.overheads import BODY, program
+from bench.printed import printed
 
 LINE = {"model": "toy/noop", "items": [{}], "search": {"n": 1}, "verifiers": ["toy/linear"]}
 READERS = """
@@ -98,17 +99,10 @@ def main() -> None:
         name: float(np.percentile(times, 99))
         for name, times in {"idle": idle, "readers": reading, "readers_and_batch": crowd}.items()
     }
-    print(
-        json.dumps(
-            {
-                "bench": "crowd",
-                **vars(options),
-                "p99_ms": {name: round(ms, 1) for name, ms in p99.items()},
-                "ratio": round(p99["readers_and_batch"] / p99["idle"], 2),
-                "batch": state.get("status"),
-            }
-        )
-    )
+    whole: dict[str, Any] = {"bench": "crowd", **vars(options), "batch": state.get("status")}
+    whole["p99_ms"] = {name: round(ms, 1) for name, ms in p99.items()}
+    whole["ratio"] = round(p99["readers_and_batch"] / p99["idle"], 2)
+    printed(whole, None)
 
 
 if __name__ == "__main__":

@@ -14,21 +14,22 @@ Prints one JSON object.
 """
 
 import argparse
-import json
-import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
 from bench.endpoint import fake, job
+from bench.printed import printed
 from service import catalog
+from service.children import end
 from service.client import Client
 from service.embedded import Stack
 from service.feeder import Feeder
@@ -84,49 +85,56 @@ def prepared(store: Store, count: int) -> None:
             connection.execute(sa.insert(shards_table), rows)
 
 
+@contextmanager
+def redis(folder: Path) -> Generator[str]:
+    """URL of a Redis of our own."""
+    folder.mkdir(parents=True)
+    url, child = start_redis(folder)
+    assert child
+    try:
+        yield url
+    finally:
+        end(child)
+
+
+@contextmanager
+def dispatcher(folder: Path, count: int) -> Generator[tuple[Store, Broker, Feeder]]:
+    """A database with a job of so many shards, a queue, and what moves them from one to the other."""
+    with redis(folder) as url:
+        store, broker = Store(f"sqlite:///{folder / 'fleet.db'}", durable=False), Broker(url)
+        store.migrate()
+        prepared(store, count)
+        yield store, broker, Feeder(store, broker, "bench", 256)
+        store.close()
+
+
 def queue(folder: Path, count: int) -> dict[str, float]:
     """No-op shards a second: through Redis alone, where only its holder can end a message; and with SQL's fence."""
-    folder.mkdir()
-    url, child = start_redis(folder)
-    store, broker = Store(f"sqlite:///{folder / 'fleet.db'}", durable=False), Broker(url)
     tickets = [Ticket(shard=i, job=0, model="toy/noop", lane="batch", share="") for i in range(count)]
-    start, done = time.perf_counter(), 0
-    for first in range(0, count, 256):
-        broker.publish(tickets[first : first + 256])
-    while done < count:
-        for delivery in broker.pull("w", broker.streams([], []), 64, expired=False):
-            done += broker.finish("w", delivery)
-    alone = count / (time.perf_counter() - start)
-    store.migrate()
-    prepared(store, count)
-    feeder = Feeder(store, broker, "bench", 256)
-    start, done = time.perf_counter(), 0
-    while done < count:
-        feeder.feed()
-        while found := broker.pull("w", broker.streams([], []), 64, expired=False):
-            pairs = {(one.message, one.ticket.shard): one for one in found}
-            for pair, claim in store.write(shards.claim, "w", list(pairs)).claims.items():
-                assert store.write(shards.commit, claim, Results())
-                done += broker.finish("w", pairs[pair])
-    fenced = count / (time.perf_counter() - start)
-    assert child
-    child.terminate()
-    child.wait()
-    store.close()
+    with dispatcher(folder, count) as (store, broker, feeder):
+        start, done = time.perf_counter(), 0
+        for first in range(0, count, 256):
+            broker.publish(tickets[first : first + 256])
+        while done < count:
+            for delivery in broker.pull("w", broker.streams([], []), 64, expired=False):
+                done += broker.finish("w", delivery)
+        alone = count / (time.perf_counter() - start)
+        start, done = time.perf_counter(), 0
+        while done < count:
+            feeder.feed()
+            while found := broker.pull("w", broker.streams([], []), 64, expired=False):
+                pairs = {(one.message, one.ticket.shard): one for one in found}
+                for pair, claim in store.write(shards.claim, "w", list(pairs)).claims.items():
+                    assert store.write(shards.commit, claim, Results())
+                    done += broker.finish("w", pairs[pair])
+        fenced = count / (time.perf_counter() - start)
     return {"winnow_client": alone, "winnow_with_sql": fenced}
 
 
 def keeping(folder: Path, workers: int = 100, count: int = 1_000_000, shard_seconds: float = 10.0) -> dict[str, float]:
     """Share of a core that holding the fleet together takes."""
-    folder.mkdir()
-    url, child = start_redis(folder)
-    store, broker = Store(f"sqlite:///{folder / 'fleet.db'}", durable=False), Broker(url)
-    store.migrate()
-    prepared(store, count)
-    feeder = Feeder(store, broker, "bench", 256)
-    feeder.feed()
 
-    def seconds(act: Any, times: int = 5) -> float:
+    def seconds(act: Callable[[], object], times: int = 5) -> float:
         found: list[float] = []
         for _ in range(times):
             start = time.process_time()
@@ -134,18 +142,16 @@ def keeping(folder: Path, workers: int = 100, count: int = 1_000_000, shard_seco
             found.append(time.process_time() - start)
         return statistics.median(found)
 
-    look, check = seconds(lambda: store.read(dispatch.windows)), seconds(feeder.reconcile)
+    with dispatcher(folder, count) as (store, broker, feeder):
+        feeder.feed()
+        look, check = seconds(lambda: store.read(dispatch.windows)), seconds(feeder.reconcile)
 
-    def publish() -> None:
-        tickets = store.read(dispatch.waiting, ("toy/noop", "batch", ""), 10)
-        store.write(dispatch.published, broker.publish(tickets))
+        def publish() -> None:
+            tickets = store.read(dispatch.waiting, ("toy/noop", "batch", ""), 10)
+            store.write(dispatch.published, broker.publish(tickets))
 
-    ten = seconds(publish)
+        ten = seconds(publish)
     share = look / 0.5 + check / 5 + ten / 10 * workers / shard_seconds
-    assert child
-    child.terminate()
-    child.wait()
-    store.close()
     return {"look_s": look, "reconcile_s": check, "publish_ten_s": ten, "share_of_a_core": round(share, 4)}
 
 
@@ -193,16 +199,11 @@ asyncio.run(main())
 def peers(python: str, folder: Path, count: int) -> dict[str, float | str]:
     """Tasks a second of each peer that this Python has."""
     found: dict[str, float | str] = {}
-    folder.mkdir()
     for name, code in PEERS.items():
-        (folder / name).mkdir()
-        url, child = start_redis(folder / name)
-        words = [python, "-c", code, url, str(count)]
-        said = subprocess.run(words, capture_output=True, text=True, timeout=300, env=dict(os.environ))  # noqa: S603
+        with redis(folder / name) as url:
+            words = [python, "-c", code, url, str(count)]
+            said = subprocess.run(words, capture_output=True, text=True, timeout=300)  # noqa: S603 - our own words
         found[name] = float(said.stdout.split()[0]) if said.stdout else said.stderr[-300:]
-        assert child
-        child.terminate()
-        child.wait()
     return found
 
 
@@ -225,10 +226,7 @@ def main() -> None:
             found["queue"] |= peers(options.peer_python, Path(name) / "peers", options.shards)
         print(found["queue"], file=sys.stderr)
         found["keeping"] = keeping(Path(name) / "keeping")
-    text = json.dumps(found, indent=1)
-    print(text)
-    if options.out:
-        options.out.write_text(text + "\n")
+    printed(found, options.out)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.printed import pictured
 from search.engine import Engine, Shared
 from search.metering import Budget, Metered
 from search.ports import Item, Task
@@ -174,11 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             wanted = {m: s for m, s in every.items() if not options.methods or m in ("best_of_n", *options.methods)}
             found.setdefault(name, {})[str(n)] = compared(model, wanted, options.answers)
     whole = {"bench": "methods", "steps": options.steps, "answers": options.answers, "models": found}
-    print(json.dumps(whole))
-    if options.out:
-        options.out.mkdir(parents=True, exist_ok=True)
-        (options.out / "methods.json").write_text(json.dumps(whole, indent=1) + "\n")
-        figure(found, options.out / "methods.png")
+    pictured(whole, options.out, lambda path: figure(found, path))
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import binom
 
+from bench.printed import pictured
 from search.engine import Engine, Shared
 from search.metering import Budget, Metered
 from search.ports import Floats, Item, Rows, Task
@@ -195,11 +196,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "trajectories": options.trajectories,
         "rewards": rewards,
     }
-    print(json.dumps(whole))
-    if options.out:
-        options.out.mkdir(parents=True, exist_ok=True)
-        (options.out / "molecules.json").write_text(json.dumps(whole, indent=1) + "\n")
-        figure(rewards, options.out / "molecules.png")
+    pictured(whole, options.out, lambda path: figure(rewards, path))
 
 
 if __name__ == "__main__":

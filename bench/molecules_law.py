@@ -8,7 +8,6 @@ molecules of the MOSES test set; `distance` is Wasserstein's, in the property's 
 """
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import wasserstein_distance
 
+from bench.printed import pictured
 from generators.builtin import GENERATORS
 from generators.training.moses import smiles
 from search import keys
@@ -131,11 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args(arguments)
     found = measured(options.wheel, options.count)
-    print(json.dumps(found))
-    if options.out:
-        options.out.mkdir(parents=True, exist_ok=True)
-        (options.out / "molecules_law.json").write_text(json.dumps(found, indent=1) + "\n")
-        figure(found, options.out / "molecules_law.png")
+    pictured(found, options.out, lambda path: figure(found, path))
 
 
 if __name__ == "__main__":

@@ -6,18 +6,13 @@ from fastapi import APIRouter, Query, Request
 
 from service import audit
 from service.api.guard import StrictRoute
+from service.api.state import store
 from service.cards import Asked, Kind, card, cards
-from service.store import Store
 from service.views import Audits, Card, Cards, NextAudits
 
 router = APIRouter(prefix="/v1", tags=["cards"], route_class=StrictRoute)
 Judge = Annotated[str | None, Query(max_length=200, description="Its label; the first verifier when left out.")]
 Limit = Annotated[int, Query(ge=1, le=audit.MOST)]
-
-
-def store(request: Request) -> Store:
-    """The app's database."""
-    return request.app.state.store
 
 
 @router.get("/jobs/{job}/audits/next")

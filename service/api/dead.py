@@ -8,7 +8,8 @@ from fastapi import APIRouter, Path, Query, Request
 
 from service.api.guard import StrictRoute
 from service.api.present import job_view
-from service.store import Store, dead
+from service.api.state import store
+from service.store import dead
 from service.views import DeadLetters, DeadLetterView, JobView
 
 router = APIRouter(prefix="/v1/dead", tags=["fleet"], route_class=StrictRoute)
@@ -21,16 +22,14 @@ def listed(
     after: Annotated[str | None, Query(max_length=200)] = None,
 ) -> DeadLetters:
     """Dead letters, those of the newest job first."""
-    store: Store = request.app.state.store
-    data = [view(row) for row in store.read(dead.page, limit, after)]
+    data = [view(row) for row in store(request).read(dead.page, limit, after)]
     return DeadLetters(data=data, next=data[-1].id if len(data) == limit else None)
 
 
 @router.post("/{letter}/requeue")
 def requeue(letter: Annotated[str, Path(max_length=200)], request: Request) -> JobView:
     """Let a failed shard run again, after what killed it was mended. Its job goes on, also when it had ended."""
-    store: Store = request.app.state.store
-    row = store.write(dead.requeue, letter)
+    row = store(request).write(dead.requeue, letter)
     request.app.state.feeder.wake.set()
     return job_view(row)
 

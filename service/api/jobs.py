@@ -16,6 +16,7 @@ from service.api.errors import Problem
 from service.api.following import Following
 from service.api.guard import StrictRoute
 from service.api.present import candidate_views, item_views, job_view, population_views
+from service.api.state import store
 from service.catalog import Prepared
 from service.curve import Stakes, curve_of
 from service.drawing import drawn
@@ -30,11 +31,6 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=StrictRoute)
 Limit = Annotated[int, Query(ge=1, le=1000)]
 Stake = Annotated[float, Query(ge=0, allow_inf_nan=False)]
 Place = Annotated[int, Query(ge=-1, lt=2**31)]
-
-
-def store(request: Request) -> Store:
-    """The app's database."""
-    return request.app.state.store
 
 
 @router.post("", status_code=202, response_model=JobView)

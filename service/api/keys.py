@@ -12,7 +12,8 @@ from search.ports import Frozen, Many
 from service.api.access import COOKIE
 from service.api.errors import Problem
 from service.api.guard import StrictRoute
-from service.store import Store, access, quotas
+from service.api.state import store
+from service.store import access, quotas
 from service.views.keys import Account, Accounts, KeyMade, Keys, KeyView, Quotas, UsageView
 
 router = APIRouter(prefix="/v1", tags=["keys"], route_class=StrictRoute)
@@ -33,11 +34,6 @@ class SessionBody(Frozen):
     """Body of POST /v1/session."""
 
     key: str = Field(max_length=200)
-
-
-def store(request: Request) -> Store:
-    """The app's database."""
-    return request.app.state.store
 
 
 @router.post("/keys", status_code=201)

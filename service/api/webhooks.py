@@ -4,16 +4,12 @@ import sqlalchemy as sa
 from fastapi import APIRouter, Request
 
 from service.api.guard import StrictRoute
-from service.store import Store, jobs, outbox
+from service.api.state import store
+from service.store import jobs, outbox
 from service.store.access import KEY
 from service.views.webhooks import Deliveries, DeliveryView, SecretView
 
 router = APIRouter(prefix="/v1", tags=["webhooks"], route_class=StrictRoute)
-
-
-def store(request: Request) -> Store:
-    """The app's database."""
-    return request.app.state.store
 
 
 @router.post("/webhooks/secret", status_code=201)

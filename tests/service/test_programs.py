@@ -2,11 +2,10 @@
 
 import os
 import signal
-import subprocess
 from pathlib import Path
 
 import pytest
-from helping import GAUSS, done, pids, service, until
+from helping import GAUSS, done, offspring, pids, service, until
 
 from verifiers.programs import tiers
 
@@ -21,16 +20,6 @@ SIGN = {
 """Numbers that a model draws are programs behind this prefix."""
 SUITES = {"verifiers": [{"name": "program/asserts", "suite": "weak"}],
           "graders": [{"name": "program/asserts", "label": "strong", "suite": "strong"}]}  # fmt: skip
-
-
-def family(pid: int) -> list[int]:
-    """All processes below one."""
-    found = subprocess.run(["ps", "-e", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
-    pairs = [tuple(map(int, line.split())) for line in found.splitlines()]
-    out = [pid]
-    for one in out:
-        out += [child for child, parent in pairs if parent == one]
-    return out[1:]
 
 
 def test_programs_from_submit_to_curve_and_after_a_death(tmp_path: Path):
@@ -50,7 +39,7 @@ def test_programs_from_submit_to_curve_and_after_a_death(tmp_path: Path):
         limits = {"call_seconds": 100.0, "total_seconds": 100.0}
         verifiers = [{"name": "program/asserts", "suite": "weak", **limits}]
         client.submit({"model": GAUSS, "items": [{"target": slow}], "search": {"n": 2}, "verifiers": verifiers})
-        until(lambda: len(family(worker)) > 8)
-        below = family(worker)
+        until(lambda: len(offspring(worker)) > 8)
+        below = offspring(worker)
         os.kill(worker, signal.SIGKILL)
         until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in below), 10)

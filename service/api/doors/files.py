@@ -15,19 +15,15 @@ from search.ports import Frozen
 from service.api.doors.lines import ENDPOINTS
 from service.api.errors import Problem
 from service.api.guard import StrictRoute
+from service.api.state import store
 from service.artifacts import BLOCK, Artifacts
-from service.store import Store, batches, files
+from service.store import batches, files
 from service.views.doors import Batches, BatchFault, BatchFaults, BatchView, Deleted, Files, FileView, RequestCounts
 
 router = APIRouter(tags=["openai"], route_class=StrictRoute)
 Limit = Annotated[int, Query(ge=1, le=1000)]
 UNITS = {"s": 1, "m": 60, "h": 3600}
 STATES = ("in_progress", "finalizing", "completed", "failed", "expired", "cancelling", "cancelled")
-
-
-def store(request: Request) -> Store:
-    """The app's database."""
-    return request.app.state.store
 
 
 @router.post("/v1/files")

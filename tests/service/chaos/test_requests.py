@@ -48,6 +48,7 @@ def test_cancel_racing_completion(bed: Bed, recovered: Recovered) -> None:
             line for line in bed.client.http.get(f"/v1/jobs/{view.id}/events").text.splitlines() if line[:6] == "event:"
         ]
         assert [line[7:] for line in told if line[7:] in TERMINAL] == [last.state]
+        assert last.counts.candidates == len(list(bed.client.candidates(view.id)))
         if last.state == "completed":
             whole(bed.client, last, 2)
     assert states <= {"cancelled", "completed"}
