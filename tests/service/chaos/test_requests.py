@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import sqlalchemy as sa
 from auditing import Bed
-from helping import TERMINAL, end, ended, free_port, job, until, whole
+from helping import SLOW, TERMINAL, end, ended, free_port, job, until, whole
 
 from service.client import Client
 from service.store.schema import jobs
@@ -53,6 +53,18 @@ def test_cancel_racing_completion(bed: Bed, recovered: Recovered) -> None:
             whole(bed.client, last, 2)
     assert states <= {"cancelled", "completed"}
     recovered(13, 0)
+    bed.audit()
+
+
+def test_cancelled_between_steps(bed: Bed) -> None:
+    """The steps that were made are paid, though no answer came of them."""
+    view = bed.submit(job(1, 100, model={**SLOW, "seconds": 0.005}))  # one shard, 0.5 s a step
+    until(lambda: bed.client.job(view.id).state == "in_progress", 20)
+    time.sleep(1)
+    bed.client.cancel(view.id)
+    last = ended(bed.client, view.id, 20)
+    assert (last.state, last.counts.candidates) == ("cancelled", 0)
+    assert 0 < last.usage.evaluations < 100 * 20
     bed.audit()
 
 
