@@ -78,7 +78,7 @@ def api(host: str = "127.0.0.1", port: int = 8000, data_dir: DataDir = None, ope
 
     from service.api import create_app
     from service.artifacts import Artifacts
-    from service.opening import Unusable, guarded, opened, reached
+    from service.opening import KEEP_ALIVE, Unusable, guarded, opened, reached
 
     chosen = settings(data_dir=data_dir)
     try:
@@ -96,7 +96,7 @@ def api(host: str = "127.0.0.1", port: int = 8000, data_dir: DataDir = None, ope
     if broker.durable() is False:
         logging.getLogger("winnow.api").warning("Redis runs without AOF; a crash loses acknowledged writes")
     served = create_app(store, broker, Artifacts(chosen.artifacts), chosen)
-    uvicorn.run(served, host=host, port=port, log_config=None, access_log=False)
+    uvicorn.run(served, host=host, port=port, log_config=None, access_log=False, timeout_keep_alive=KEEP_ALIVE)
 
 
 @app.command()
