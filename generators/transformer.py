@@ -16,6 +16,10 @@ def network(symbols: int, length: int, width: int, layers: int, heads: int) -> A
     from torch import nn
     from torch.nn import functional
 
+    def attention(q: Any, k: Any, v: Any) -> Any:
+        # Plain: for 40 tokens it trains twice as fast as the fused one, whose half-precision gradient is slow on CPUs.
+        return ((q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)).softmax(-1) @ v
+
     class Block(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -28,7 +32,7 @@ def network(symbols: int, length: int, width: int, layers: int, heads: int) -> A
 
         def forward(self, x: Any) -> Any:
             q, k, v = self.qkv(self.before(x)).unflatten(-1, (3, heads, width // heads)).permute(2, 0, 3, 1, 4)
-            x = x + self.out(functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+            x = x + self.out(attention(q, k, v).transpose(1, 2).flatten(2))
             return x + self.narrow(functional.gelu(self.wide(self.between(x))))
 
     class Masked(nn.Module):
