@@ -50,16 +50,24 @@ def network(symbols: int, length: int, width: int, layers: int, heads: int) -> A
 
 @cache
 def loaded(weights: str) -> tuple[Any, str]:
-    """The network of weights/WEIGHTS.safetensors, once per process, in evaluation mode, and the device it is on."""
+    """The network of weights/WEIGHTS.safetensors, once per process, in evaluation mode, and the device it is on.
+
+    On a CPU it is traced: the interpreter, which writes and reads answers meanwhile, is asked for once, not by layer.
+    """
     import json
 
+    import torch
     from safetensors import safe_open
 
     from generators.digits import device
+    from generators.tracing import traced
 
     with safe_open(WEIGHTS / f"{weights}.safetensors", "pt") as file:
         about = json.loads(file.metadata()["about"])
         state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
     net = network(len(about["alphabet"]), **about["shape"])
     net.load_state_dict(state)
-    return net.float().eval().requires_grad_(False).to(device()), device()
+    net = net.float().eval().requires_grad_(False).to(device())
+    if device() != "cpu":
+        return net, device()
+    return traced(net, torch.zeros(2, about["shape"]["length"], dtype=torch.int64)), device()

@@ -1,6 +1,6 @@
 """Train the masked diffusion model of `generators/molecules.py`: about an hour on one core.
 
-    python -m generators.training.molecules molecules.npz OUT [--minutes 60] [--seed 0] [--compile]
+    python -m generators.training.molecules molecules.npz OUT [--first WEIGHTS] [--minutes 60] [--seed 0] [--compile]
 
 The loss of masked diffusion, integrated over time, is the mean over rows of the mean cross-entropy of a row's masked
 tokens, when their number is uniform on 1..L and their places are too (Ou et al. 2024, arXiv 2406.03736): no times. The
@@ -14,10 +14,11 @@ import json
 import math
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from generators.transformer import network
 
@@ -52,24 +53,37 @@ def optimisers(net: torch.nn.Module, rate: float) -> list[torch.optim.Optimizer]
     ]
 
 
-def train(data: Path, out: Path, minutes: float, batch: int, rate: float, seed: int, fused: bool) -> None:
+class Recipe(NamedTuple):
+    """Of a run. first: the weights to go on from."""
+
+    minutes: float
+    batch: int
+    rate: float
+    seed: int = 0
+    first: Path | None = None
+    compile: bool = False
+
+
+def train(data: Path, out: Path, recipe: Recipe) -> None:
     """Run the recipe; writes the weights every minute and prints one JSON line each time."""
-    torch.manual_seed(seed)
+    torch.manual_seed(recipe.seed)
     pool = np.load(data)
     tokens, alphabet = torch.from_numpy(pool["tokens"]).long(), pool["alphabet"].tolist()
     tokens, kept = tokens[:-HELD], tokens[-HELD:]
     shape = {"length": tokens.shape[1], **SHAPE}
     net = network(len(alphabet), **shape).train()
-    call = torch.compile(net) if fused else net
+    if recipe.first is not None:
+        net.load_state_dict({name: value.float() for name, value in load_file(recipe.first).items()})
+    call = torch.compile(net) if recipe.compile else net
     average = {k: v.detach().clone() for k, v in net.state_dict().items()}
-    both = optimisers(net, rate)
+    both = optimisers(net, recipe.rate)
     about = json.dumps({"alphabet": alphabet, "shape": shape})
     test = kept, *masked(kept, len(alphabet))
     started, step, losses, written = time.monotonic(), 0, list[float](), 0.0
-    while (part := (time.monotonic() - started) / (60 * minutes)) < 1:
+    while (part := (time.monotonic() - started) / (60 * recipe.minutes)) < 1:
         for group in (group for one in both for group in one.param_groups):
-            group["lr"] = rate * min(1.0, (step + 1) / 100) * 0.5 * (1 + math.cos(math.pi * part))
-        clean = tokens[torch.randint(len(tokens), (batch,))]
+            group["lr"] = recipe.rate * min(1.0, (step + 1) / 100) * 0.5 * (1 + math.cos(math.pi * part))
+        clean = tokens[torch.randint(len(tokens), (recipe.batch,))]
         noisy, hidden = masked(clean, len(alphabet))
         with torch.autocast("cpu", torch.bfloat16):
             scores = call(noisy)
@@ -113,13 +127,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="molecules.npz from generators.training.moses")
     parser.add_argument("out", type=Path, help="the safetensors to write")
+    parser.add_argument("--first", type=Path, help="the safetensors to go on from")
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--rate", type=float, default=3e-3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--compile", action="store_true", help="a fifth faster; needs a C++ compiler")
-    options = parser.parse_args()
-    train(options.data, options.out, options.minutes, options.batch, options.rate, options.seed, options.compile)
+    options = vars(parser.parse_args())
+    train(options.pop("data"), options.pop("out"), Recipe(**options))
 
 
 if __name__ == "__main__":
