@@ -31,9 +31,10 @@ def made(command: Command, tier: str, user: int | None, files: Mapping[str, byte
             os.lseek(theirs[name], 0, os.SEEK_SET)
         os.write(ours["commands"], first)
         passed = [theirs[name] for name in ("commands", "replies", *files, *(["info"] if files else []))]
+        line = command(theirs)
         with worn(user):
             process = Popen(  # noqa: S603 - our own command line
-                command(theirs),
+                line,
                 stdin=theirs["input"],
                 stdout=theirs["output"],
                 stderr=theirs["errors"],

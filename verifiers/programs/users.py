@@ -7,6 +7,7 @@ Linux keeps a user for every thread, and libc's own functions change all of them
 import ctypes
 import os
 import platform
+import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 
@@ -15,6 +16,7 @@ from verifiers.programs.seccomp import Unsupported
 _NUMBERS = {"x86_64": (117, 119, 116), "aarch64": (147, 149, 159)}
 """setresuid, setresgid, setgroups."""
 _DUMPABLE, _SET_DUMPABLE = 3, 4  # of prctl
+_TURN = threading.Lock()
 
 
 @contextmanager
@@ -32,17 +34,18 @@ def worn(user: int | None) -> Generator[None]:
     if platform.machine() not in _NUMBERS:
         raise Unsupported(f"no numbers of system calls for {platform.machine()!r}")
     setresuid, setresgid, setgroups = _NUMBERS[platform.machine()]
-    groups, group, dumpable = os.getgroups(), os.getegid(), _libc().prctl(_DUMPABLE, 0, 0, 0, 0)
-    try:
-        _must(setgroups, 0, None)
-        _must(setresgid, user, user, group)
-        _must(setresuid, user, user, 0)
-        yield
-    finally:
-        _must(setresuid, 0, 0, 0)
-        _must(setresgid, group, group, group)
-        _must(setgroups, len(groups), (ctypes.c_uint32 * len(groups))(*groups))
-        _libc().prctl(_SET_DUMPABLE, dumpable, 0, 0, 0)
+    with _TURN:  # to leave a core or not is the whole process's
+        groups, group, dumpable = os.getgroups(), os.getegid(), _libc().prctl(_DUMPABLE, 0, 0, 0, 0)
+        try:
+            _must(setgroups, 0, None)
+            _must(setresgid, user, user, group)
+            _must(setresuid, user, user, 0)
+            yield
+        finally:
+            _must(setresuid, 0, 0, 0)
+            _must(setresgid, group, group, group)
+            _must(setgroups, len(groups), (ctypes.c_uint32 * len(groups))(*groups))
+            _libc().prctl(_SET_DUMPABLE, dumpable, 0, 0, 0)
 
 
 def _libc() -> ctypes.CDLL:

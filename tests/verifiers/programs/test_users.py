@@ -1,10 +1,12 @@
 """A sandbox's user: what is started has it and nothing else; the thread gets its own back, and no other changes."""
 
+import ctypes
 import os
 import shutil
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -86,3 +88,18 @@ def test_where_the_user_cannot_be_changed_nothing_is_started():
     found = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "Operation not permitted" in found.stdout
     assert "started" not in found.stdout
+
+
+def test_threads_that_start_at_once_leave_the_process_as_it_was():
+    libc = ctypes.CDLL(None)
+    before = libc.prctl(3, 0, 0, 0, 0)
+
+    def starts(number):
+        with worn(USER + number):
+            return started()["Uid"].split()
+
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(starts, range(12)))
+    assert found == [[str(USER + number)] * 4 for number in range(12)]
+    assert libc.prctl(3, 0, 0, 0, 0) == before
+    assert {who(f"/proc/self/task/{task}")["Uid"] for task in os.listdir("/proc/self/task")} == {"0\t0\t0\t0"}
