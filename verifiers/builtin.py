@@ -46,6 +46,7 @@ VERIFIERS = Registry(
         "molecule/pains": "verifiers.molecules:pains",
         "dna/binding": "verifiers.sequences:binding",
         "rna/folding": "verifiers.sequences:folding",
+        "trajectory_variance": "verifiers.trajectory:trajectory_variance",
         "terrain/slope": "verifiers.terrain:slope",
         "terrain/range": "verifiers.terrain:height_range",
         "terrain/route": "verifiers.terrain:route",

@@ -65,6 +65,7 @@ SAMPLES = {
     "molecule/pains": ({}, None, MOLECULES),
     "dna/binding": ({"factor": "CRX"}, None, ["TAATCCCC", "ACGTACGT", "GGGGATTA", "ACG"]),
     "rna/folding": ({}, None, ["GGGGAAAACCCC", "AAAA", "GGGT"]),
+    "trajectory_variance": ({}, None, [Answer(0, Item(), 0.25), Answer("a", Item(), 0.5), Answer(0, Item(), -1.0), 7]),
     "terrain/slope": ({"target": 0.2}, None, pictures()),
     "terrain/range": ({"target": 1.0}, None, pictures()),
     "terrain/route": ({}, None, pictures()),
@@ -102,7 +103,8 @@ def test_the_exam(name, request):
     if "path" in config:
         config = {"path": request.getfixturevalue("tiny")[config["path"]]}
     plugin = VERIFIERS.find(name)
-    answers = [Answer(value, Item(id="i", target=target)) for value in values]
+    item = Item(id="i", target=target)
+    answers = [value if isinstance(value, Answer) else Answer(value, item) for value in values]
     examine(plugin.factory(plugin.config.model_validate(config)), answers, plugin.facts.together)
 
 
