@@ -17,6 +17,7 @@ from search.known import Known, worth
 from search.ports import Answer, Failed, Floats, Generator, Item, Rows, Score, Task, Verdicts, unscored
 from search.scoring import Awaited, Combine, Judge, Plain, Scored, awaited, clean, shared
 from search.stepping import fault, stepped
+from search.ticking import Ticks
 from search.tools import Neighbouring, Renoising, Tools
 
 
@@ -39,6 +40,7 @@ class Engine:
     batchers: dict[Hashable, Batcher[Any, Any]] = field(default_factory=dict[Hashable, Batcher[Any, Any]])
     profiled: set[Hashable] = field(default_factory=set[Hashable])
     loaded: set[str] = field(default_factory=set[str])
+    ticks: Ticks = field(default_factory=Ticks)
 
     def __post_init__(self) -> None:
         self.device: Executor = ThreadPoolExecutor(self.lanes, "device")
@@ -165,7 +167,7 @@ class Shared(Tools):
         asking = asyncio.ensure_future(cast(Awaitable[Rows], self.generator.advance(rows)))
         try:
             while not asking.done():
-                await asyncio.wait([asking], timeout=0.5)
+                await asyncio.wait([asking, self.engine.ticks.next()], return_when=asyncio.FIRST_COMPLETED)
                 if self.stopped():
                     asking.cancel()
         except asyncio.CancelledError:

@@ -15,7 +15,7 @@ from service.api import cards, catalog, compare, dead, declared, depictions, err
 from service.api.access import Access
 from service.api.doors import files
 from service.api.doors import routes as doors
-from service.api.doors.batching import Batching
+from service.api.doors.aside import Aside
 from service.api.following import Following
 from service.api.guard import BodyLimit
 from service.api.metrics import Fleet
@@ -36,7 +36,7 @@ def create_app(store: Store, broker: Broker, artifacts: Artifacts, settings: Set
     """The app over a migrated database and a reachable queue. Its feeder runs while the app does."""
     feeder = Feeder(store, broker, f"{socket.gethostname()}-{uuid.uuid4().hex}", settings.window)
 
-    beside = [feeder, Batching(store, artifacts, feeder), Deliverer(store, settings)]
+    beside = [feeder, Aside(store, artifacts, feeder, settings), Deliverer(store, settings)]
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:

@@ -1,13 +1,15 @@
 """OpenAI's own client against files and batches."""
 
 import json
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
-from helping import refused, until
+from helping import offspring, refused, until
 from openai import OpenAI
 
 from service.api.doors.batching import Batching
@@ -15,8 +17,6 @@ from service.api.doors.lines import checked, groups
 from service.artifacts import Artifacts
 from service.client import Client
 from service.embedded import Stack
-from service.feeder import Feeder
-from service.queue import Broker
 from service.store import Store, batches, files, jobs
 
 CHAT = "/v1/chat/completions"
@@ -156,6 +156,19 @@ def test_cancelled_and_expired(sdk: OpenAI) -> None:
         assert sdk.batches.cancel(batch.id).status == how  # too late, and harmless
 
 
+def test_the_process_that_drives_batches_is_killed(sdk: OpenAI) -> None:
+    """Another one goes on; no line is answered twice and none is lost."""
+    ids = [f"{i}" for i in range(300)]
+    batch = begun(sdk, packed(*(line(name, max_tokens=1, seed=1) for name in ids)))
+    until(lambda: sdk.batches.retrieve(batch.id).status == "in_progress", 30)
+    (driver,) = (pid for pid in offspring(os.getpid()) if b"doors.aside" in Path(f"/proc/{pid}/cmdline").read_bytes())
+    os.kill(driver, signal.SIGKILL)
+    batch = at_end(sdk, batch)
+    assert (batch.status, batch.error_file_id) == ("completed", None)
+    assert sorted(one["custom_id"] for one in lines_of(sdk, batch.output_file_id)) == sorted(ids)
+    assert not Path(f"/proc/{driver}").exists()
+
+
 def test_files(sdk: OpenAI, client: Client) -> None:
     data = packed(line("a"))
     file = sdk.files.create(file=("../in put\n.jsonl", data), purpose="batch")
@@ -208,7 +221,7 @@ def test_groups_do_not_depend_on_who_makes_them() -> None:
     assert [r.line.custom_id for g in groups(bad, CHAT, "batch_x") for r in g.refused] == ["x"]
 
 
-def test_a_driver_that_dies_makes_nothing_twice(store: Store, broker: Broker, tmp_path: Path) -> None:
+def test_a_driver_that_dies_makes_nothing_twice(store: Store, tmp_path: Path) -> None:
     """Each step is taken by a driver that knows nothing of those before, two at a time."""
     artifacts = Artifacts(str(tmp_path / "artifacts"))
     path = tmp_path / "in.jsonl"
@@ -220,8 +233,8 @@ def test_a_driver_that_dies_makes_nothing_twice(store: Store, broker: Broker, tm
 
     def once() -> None:
         row = store.read(batches.find, batch.name)
-        for name in "ab":
-            Batching(store, artifacts, Feeder(store, broker, name))._step(row)
+        for _ in "ab":
+            Batching(store, artifacts)._step(row)
 
     once()
     assert store.read(batches.find, batch.name).state == "in_progress"
