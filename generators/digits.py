@@ -21,7 +21,7 @@ NULL_CLASS = 10
 WEIGHTS = Path(__file__).parent / "weights"
 CLASSES = tuple("0123456789")
 
-OFFERS = ("preview", "stochastic_step", "renoise", "neighbours", "log_weights", "trajectory")
+OFFERS = ("preview", "stochastic_step", "renoise", "neighbours", "log_weights", "trajectory", "draws_images")
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -57,6 +57,11 @@ class Sampler(ModelConfig):
     def evaluations(self) -> int:
         """One at each level; `heun` and `pc` take nearly two."""
         return evaluations(self.solver, self.steps)
+
+    @property
+    def picture(self) -> tuple[int, int] | None:
+        """As MNIST's digits."""
+        return 28, 28
 
     @property
     def noise(self) -> float:

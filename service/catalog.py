@@ -29,10 +29,10 @@ from service.checks import (
     unmet,
     unopposed,
     unplaced,
-    unseen,
     unspoken,
     untargeted,
     unusable,
+    unwatched,
     unweighted,
 )
 from service.processes import elsewhere
@@ -189,7 +189,7 @@ def prepare(spec: JobSpec) -> Prepared:
         model = suited(model, method, judges)
         errors.extend(unmet(model, method) or untargeted(method, lambda: generator(model)))
     if model:
-        errors.extend(fault for judge in judges for fault in unseen(model, judge.choice, f"{judge.role}s"))
+        errors.extend(fault for judge in judges for fault in unwatched(model, judge.choice, f"{judge.role}s"))
         errors.extend(unusable(spec, [model.config, *(judge.choice.config for judge in judges)]))
         errors.extend(uncounted(spec, model) + unspoken(spec, model))
     if method:

@@ -51,7 +51,7 @@ def judging(judge: Choice) -> frozenset[str]:
     return judge.plugin.facts.needs.union(*(judging(Choice(*part.found)) for part in parts))
 
 
-def unseen(model: Choice, judge: Choice, role: str) -> list[dict[str, Any]]:
+def unwatched(model: Choice, judge: Choice, role: str) -> list[dict[str, Any]]:
     """Capabilities that a verifier needs and the model lacks, or has not as it is configured."""
     assert isinstance(model.config, ModelConfig)
     wanted, names = judging(judge), (model.plugin.name, judge.plugin.name)
