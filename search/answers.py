@@ -56,8 +56,10 @@ class Answers(Sequence[Answer]):
     @overload
     def __getitem__(self, index: slice) -> "Answers": ...
     def __getitem__(self, index: int | slice) -> "Answer | Answers":
-        value, variance = self.values[index], None if self.variances is None else self.variances[index]
-        return Answers(value, self.item, variance) if isinstance(index, slice) else Answer(value, self.item, variance)
+        known = self.variances
+        if isinstance(index, slice):
+            return Answers(self.values[index], self.item, None if known is None else known[index])
+        return Answer(self.values[index], self.item, None if known is None else known[index])
 
     def __iter__(self) -> Iterator[Answer]:
         return map(Answer, self.values, repeat(self.item), self.variances or repeat(None))

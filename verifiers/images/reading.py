@@ -38,8 +38,8 @@ def coloured(value: Any) -> Image:
 
 def luminance(value: Any) -> Floats:
     """Light, 0 to 255, float64 [h, w] (ITU-R BT.601). Raises Unreadable."""
-    found = image(value)
-    return found.astype(np.float64) if found.ndim == 2 else found @ np.array([0.299, 0.587, 0.114])
+    found = image(value).astype(np.float64)
+    return found if found.ndim == 2 else found @ np.array([0.299, 0.587, 0.114])
 
 
 def picture(value: Any) -> Any:
