@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from generators import correctors, moves, solvers
+from generators import correctors, moves, solvers, watching
 from generators.denoising import Model, predictions
 from generators.solvers import SOLVERS, Solver
 from generators.targets import Target
@@ -24,7 +24,8 @@ class Diffusion:
     label: an item's class (the model's null for none). levels: noise levels of one row, at most the trained ones.
     eta: noise of each step, 0 to 1; with 0 a row's start decides its answer, so that copies never separate.
     guidance: strength of classifier-free guidance (Ho & Salimans 2022); 1 is none, anything else costs two evaluations.
-    solver: the way between levels; eta belongs to ddim and pc alone. conditional: items have classes.
+    solver: the way between levels; eta belongs to ddim and pc alone. conditional: items have classes. watch: share of
+    the last evaluations over which rows keep the variance of x0hat; 0 for none.
 
     A row is lazy: `advance` moves x to its next level and then evaluates the network there, so that x0, the clean
     sample that its preview shows, always belongs to its x. `fresh` rows (new or renoised) are evaluated where they are.
@@ -38,11 +39,13 @@ class Diffusion:
     guidance: float = 1.0
     solver: Solver = "ddim"
     conditional: bool = True
+    watch: float = 0.0
 
     @property
     def batch_key(self) -> Hashable:
-        """The model, and whether its rows take two evaluations and have a memory; all else is kept per row."""
-        return ("diffusion", self.model.name, self.guidance != 1, self.solver in solvers.REMEMBERING)
+        """The model, and whether rows take two evaluations, have a memory and are watched; all else is kept per row."""
+        kept = (self.solver in solvers.REMEMBERING, self.watch > 0)
+        return ("diffusion", self.model.name, self.guidance != 1, *kept)
 
     @property
     def steps(self) -> int:
@@ -72,6 +75,8 @@ class Diffusion:
         if self.solver in solvers.REMEMBERING:
             columns["known"] = np.zeros(n, np.int64)
             columns["memory"] = np.zeros((n, solvers.MEMORY, *shape), np.float32)
+        if self.watch:
+            columns |= watching.begun(n, shape, self.steps, self.watch)
         return Rows.fresh(keys, columns)
 
     def advance(self, rows: Rows) -> Rows:
@@ -86,6 +91,8 @@ class Diffusion:
             label, trained = self.model.tensor(np.stack([columns["label"], trained])).unbind()
             x0hat, _ = predictions(self.model.kind, x, self._evaluate(x, trained, label, strength), a, s)
             new = {"x": x.cpu().numpy(), "x0": x0hat.cpu().numpy(), "fresh": np.zeros(len(rows), bool), **memory}
+            if "watched" in columns:
+                new |= watching.seen(rows, new["x0"])
             return rows.moved(rows.step + 1 >= columns["steps"], new)
 
     def preview(self, rows: Rows) -> list[Any]:
@@ -114,6 +121,8 @@ class Diffusion:
         changed = {"x": x.astype(np.float32).reshape(shape), "fresh": np.ones(len(rows), bool)}
         if "known" in columns:
             changed["known"] = np.zeros(len(rows), np.int64)
+        if "watched" in columns:
+            changed |= watching.forgotten(len(rows))
         return replace(back, columns={**columns, **changed})
 
     def neighbours(self, pivots: Rows, keys: Words, cosine: float) -> Rows:

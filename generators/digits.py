@@ -12,6 +12,7 @@ from generators.denoising import Model, Network
 from generators.diffusion import Diffusion
 from generators.solvers import STOCHASTIC, Solver, evaluations
 from generators.tracing import traced
+from generators.watching import SHARE
 from search.configs import ModelConfig
 from search.plugins import plugin
 from search.ports import Floats, Generator, Item
@@ -20,7 +21,7 @@ NULL_CLASS = 10
 WEIGHTS = Path(__file__).parent / "weights"
 CLASSES = tuple("0123456789")
 
-OFFERS = ("preview", "stochastic_step", "renoise", "neighbours", "log_weights")
+OFFERS = ("preview", "stochastic_step", "renoise", "neighbours", "log_weights", "trajectory", "draws_images")
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -44,11 +45,23 @@ class Sampler(ModelConfig):
         "`heun` 2 * steps - 2, `pc` 2 * steps - 1, else one a level.",
     )
     dtype: Precision = Field("float32", description="Precision of the network's layers; latents stay float32.")
+    watch: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="Share of the last evaluations whose x0-hat the verifier `trajectory_variance` reads. "
+        f"Left out: {SHARE} where it is asked, else none is kept.",
+    )
 
     @property
     def evaluations(self) -> int:
         """One at each level; `heun` and `pc` take nearly two."""
         return evaluations(self.solver, self.steps)
+
+    @property
+    def picture(self) -> tuple[int, int] | None:
+        """As MNIST's digits."""
+        return 28, 28
 
     @property
     def noise(self) -> float:
@@ -67,13 +80,17 @@ class Sampler(ModelConfig):
             lacks["stochastic_step"] = "set steps above 1: noise is drawn between two levels"
         elif self.eta == 0:
             lacks["stochastic_step"] = "set eta above 0"
+        if evaluations(self.solver, self.steps) < 2:
+            lacks["trajectory"] = "set steps above 1: one evaluation does not vary"
         return lacks
 
     def suited(self, needs: Collection[str]) -> Self:
-        """With eta 1 where a method needs a stochastic step or weights and eta was left open."""
+        """With eta 1 where a method needs a stochastic step or weights and eta was left open; watched where needed."""
         drawn = self.solver in STOCHASTIC and not {"stochastic_step", "log_weights"}.isdisjoint(needs)
-        eta = 1.0 if drawn else self.noise
-        return self.model_copy(update={"eta": eta}) if self.eta is None else self
+        chosen: dict[str, float] = {} if self.eta is not None else {"eta": 1.0 if drawn else self.noise}
+        if self.watch is None and "trajectory" in needs:
+            chosen["watch"] = SHARE
+        return self.model_copy(update=chosen) if chosen else self
 
     @model_validator(mode="after")
     def _deterministic(self) -> Self:
@@ -126,13 +143,21 @@ def digits_unconditional(config: DigitsUnconditional) -> Generator:
     """The fully trained network without a class: only a verifier can find the asked digit."""
     trained = model("digits", config.dtype)
     return Diffusion(
-        trained, lambda item: NULL_CLASS, config.steps, config.noise, solver=config.solver, conditional=False
+        trained,
+        lambda item: NULL_CLASS,
+        config.steps,
+        config.noise,
+        solver=config.solver,
+        conditional=False,
+        watch=config.watch or 0.0,
     )
 
 
 def _sampled(weights: str, config: Digits) -> Generator:
     trained = model(weights, config.dtype)
-    return Diffusion(trained, _class, config.steps, config.noise, config.guidance, config.solver)
+    return Diffusion(
+        trained, _class, config.steps, config.noise, config.guidance, config.solver, watch=config.watch or 0.0
+    )
 
 
 def _class(item: Item) -> int:

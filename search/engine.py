@@ -11,7 +11,7 @@ from typing import Any, cast
 import numpy as np
 
 from search import keys
-from search.answers import Answers, had, joined
+from search.answers import Answers, joined
 from search.batching import Batcher, Filled, OutOfMemory, best_limit, contained
 from search.known import Known, worth
 from search.ports import Answer, Failed, Floats, Generator, Item, Rows, Score, Task, Verdicts, unscored
@@ -214,7 +214,7 @@ class Shared(Tools):
         values = joined(blocks)
         if len(values) != len(rows):
             raise ValueError(f"{verb} returned {len(values)} answers for {len(rows)} rows")
-        return await self.judged(values)
+        return await self.judged(values, rows)
 
     async def _asked(self, call: Batcher[Rows, Any], rows: Rows) -> list[Any]:
         """Answers about the rows, in order: one for each block within the batch limit, also when memory lowers it."""
@@ -233,9 +233,9 @@ class Shared(Tools):
                 raise
             return await self._asked(call, rows)
 
-    async def judged(self, values: Sequence[Any]) -> Verdicts:
-        """Every judge's scores of some answers of this task's item."""
-        answers = Answers(had(values), self.task.item)
+    async def judged(self, values: Sequence[Any], rows: Rows | None = None) -> Verdicts:
+        """Every judge's scores of some answers of this task's item. rows: whose answers they are."""
+        answers = Answers.of(values, self.task.item, rows)
         found = await asyncio.gather(*(self.engine.judge(judge, answers) for judge in self.judges))
         pairs = list(zip(self.judges, found, strict=True))
         scores = {judge.label: beside(values, judge.ruled(given.scores)) for judge, given in pairs}

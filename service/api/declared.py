@@ -77,7 +77,7 @@ def refusals(path: str, method: str) -> dict[int, str]:
     found = dict(EVERYWHERE)
     if path not in FREE:
         found |= GUARDED
-    if path.endswith("/completions"):
+    if path.endswith(("/completions", "/generations")):
         found |= DOORS
     if "{" in path or path in ("/v1/jobs", "/v1/files", "/v1/batches", "/v1/compare", "/v1/dead", "/v1/usage"):
         found |= NAMED

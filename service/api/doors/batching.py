@@ -17,6 +17,7 @@ import redis
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
+from service.api.doors.images import Gallery
 from service.api.doors.lines import Group, checked, groups
 from service.api.doors.outcome import Written
 from service.artifacts import Artifacts
@@ -145,7 +146,7 @@ class Batching:
             return
         made = {job.idempotency_key: job.name for job in self.store.read(batches.jobs_of, batch.id)}
         with self._input(batch) as file, tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
-            written = Written(self.store, batch.ending, output, errors)
+            written = Written(self.store, Gallery(self.store, self.artifacts), batch.ending, output, errors)
             for group in groups(file, batch.endpoint, batch.name):
                 written.group(group, made.get(jobs.own(batches.key(batch.name, group.number))))
                 if self.stopping():

@@ -1,5 +1,6 @@
 """OpenAI's own client against files and batches."""
 
+import base64
 import json
 import os
 import signal
@@ -19,7 +20,7 @@ from service.client import Client
 from service.embedded import Stack
 from service.store import Store, batches, files, jobs
 
-CHAT = "/v1/chat/completions"
+CHAT, IMAGES = "/v1/chat/completions", "/v1/images/generations"
 
 
 @pytest.fixture(scope="module")
@@ -252,3 +253,23 @@ def test_a_driver_that_dies_makes_nothing_twice(store: Store, tmp_path: Path) ->
     with artifacts.opened(store.read(files.find, ended.error).sha256, "jsonl") as out:
         assert len(list(out)) == 41
     assert len(store.read(files.page, 10, None, "batch_output")) == 1
+
+
+def test_a_batch_of_images(sdk: OpenAI) -> None:
+    more = {"model": "digits", "search": {"model": {"steps": 2}}}
+    lines = [line(f"q{i}", str(i), url=IMAGES, **more, response_format="b64_json") for i in range(3)]
+    lines += [
+        line("link", "5", url=IMAGES, **more),
+        line("text", "5", url=IMAGES, **{"model": "toy/bits", "search": {}}),
+    ]
+    batch = at_end(sdk, begun(sdk, packed(*lines), IMAGES))
+    assert batch.request_counts is not None
+    assert (batch.request_counts.completed, batch.request_counts.failed) == (4, 1)
+    out = {one["custom_id"]: one["response"]["body"] for one in lines_of(sdk, batch.output_file_id)}
+    for i in range(3):
+        assert base64.b64decode(out[f"q{i}"]["data"][0]["b64_json"]).startswith(b"\x89PNG")
+        assert out[f"q{i}"]["search"]["usage"] is None  # three lines are one job
+    assert out["link"]["data"][0]["url"].startswith("/v1/artifacts/")
+    assert out["link"]["search"]["usage"]["evaluations"] == 2
+    (bad,) = lines_of(sdk, batch.error_file_id)
+    assert "'toy/bits' draws no images" in bad["error"]["message"]
