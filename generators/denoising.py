@@ -13,7 +13,7 @@ Kind = Literal["epsilon", "v", "sample", "flow"]
 Network = Callable[..., Any]
 """(x float32 [n, ...], level int64 [n], label int64 [n]) -> output shaped like x; tensors on the model's device.
 
-A model with `skips` is also given the coefficients of its skip connections, float32 [n, skips].
+A model with `skips` is also given the coefficients of its skip connections, float32 [n, skips], unless all are 1.
 """
 
 
@@ -103,10 +103,6 @@ class Model:
         import torch
 
         return torch.tensor(np.ascontiguousarray(value), device=self.device())
-
-    def unscaled(self, n: int) -> list[Any]:
-        """What the network is given beside x, level and label when its skip connections are as they were trained."""
-        return [self.tensor(np.ones((n, self.skips), np.float32))] if self.skips else []
 
     def per_row(self, *values: Any) -> Sequence[Any]:
         """Several float [n] as float32 on the device, [n, 1, ...] against latents: copied there in one piece."""

@@ -165,7 +165,9 @@ class Diffusion:
         """The network's output, guided where these rows are: null + w (conditioned - null); and what was counted."""
         model, columns = self.model, rows.columns
         label, level = model.tensor(np.stack([columns["label"], at.trained])).unbind()
-        given = [x, level, label, *([model.tensor(columns["skip"])] if model.skips else [])]
+        given = [x, level, label]
+        if model.skips and (columns["skip"] != 1).any():
+            given.append(model.tensor(columns["skip"]))
         if self.guidance == 1:
             return model.network(*given), {}
         import torch

@@ -149,24 +149,29 @@ def images(latents: Any) -> list[Any]:
 def _network(weights: str, dtype: Precision) -> Network:
     """The network as a function that loads its weights when first called."""
 
-    return lambda x, level, label, skip: evaluated(weights, dtype)(x, level, label, skip)
+    return lambda *given: evaluated(weights, dtype, len(given) > 3)(*given)
 
 
 @cache
-def evaluated(weights: str, dtype: Precision) -> Network:
-    """The loaded network, (x, level, label, skip) -> v; traced where the interpreter would be in the way."""
+def evaluated(weights: str, dtype: Precision, skips: bool = False) -> Network:
+    """The loaded network, (x, level, label) -> v, or (x, level, label, skip) -> v.
+
+    Traced where the interpreter would be in the way.
+    """
     import torch
 
     net = loaded(weights)
 
-    def evaluate(x: Any, level: Any, label: Any, skip: Any) -> Any:
+    def evaluate(x: Any, level: Any, label: Any, *skip: Any) -> Any:
         with torch.autocast(x.device.type, torch.bfloat16, enabled=dtype == "bfloat16"):
-            return scaled(net, x, level, label, skip).float()
+            if skip:
+                return scaled(net, x, level, label, *skip).float()
+            return net(x, level, class_labels=label, return_dict=False)[0].float()
 
     if device() != "cpu":
         return evaluate
-    example = torch.zeros(2, 4, 14, 14), torch.zeros(2, dtype=torch.int64), torch.arange(2), torch.ones(2, SKIPS)
-    return traced(evaluate, *example)
+    example = (torch.zeros(2, 4, 14, 14), torch.zeros(2, dtype=torch.int64), torch.arange(2))
+    return traced(evaluate, *example, *([torch.ones(2, SKIPS)] if skips else []))
 
 
 def scaled(net: Any, x: Any, level: Any, label: Any, skip: Any) -> Any:

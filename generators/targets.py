@@ -147,8 +147,7 @@ class Target:
         if len(self.exponents) == 2:
             labels = [torch.full_like(labels[0], self.model.null), *labels]
         n, level = len(labels), self.model.tensor(at.trained)
-        given = torch.cat([x] * n), torch.cat([level] * n), torch.cat(labels)
-        outputs = self.model.network(*given, *self.model.unscaled(n * len(x))).chunk(n)
+        outputs = self.model.network(torch.cat([x] * n), torch.cat([level] * n), torch.cat(labels)).chunk(n)
         a, s = self.model.per_row(at.a, at.s)
         return [predictions(self.model.kind, x, output, a, s)[0] for output in outputs]
 

@@ -10,7 +10,7 @@ import pytest
 from generators.builtin import GENERATORS
 from generators.denoising import Model
 from generators.diffusion import Diffusion
-from generators.digits import loaded, scaled, squared_cosine
+from generators.digits import evaluated, loaded, scaled, squared_cosine
 from generators.levers import Levers, interpolated, nearest
 from generators.solvers import Solver
 from search import keys
@@ -126,6 +126,8 @@ def test_skip_scales_of_one_are_the_network_itself() -> None:
         torch.testing.assert_close(scaled(net, x, level, label, torch.ones(n, 2)), plain, rtol=0, atol=0)
         fine, coarse = torch.tensor([[0.8, 1.0]] * n), torch.tensor([[1.0, 0.8]] * n)
         moved = [(scaled(net, x, level, label, skip) - plain).abs().max() for skip in (fine, coarse)]
+        traced = evaluated("digits", "float32", True)(x, level, label, fine)
+        torch.testing.assert_close(traced, scaled(net, x, level, label, fine), rtol=0, atol=1e-5)
     assert min(moved) > 1e-3
 
 
