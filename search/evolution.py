@@ -112,6 +112,8 @@ def generation(
             if genes not in found and all(genes != one.genes for one in done) and valid(genes):
                 found.append(genes)
                 break
+        else:
+            break
     return found
 
 
