@@ -30,7 +30,7 @@ class Levers:
     0 is none. above: it ends at this level, the paper's cutoff. ratios: rho of DC-Solver (Zhao et al. 2024, arXiv
     2409.03755) for every output of unipc from the third on but the last; () is 1. guided: levels with guidance, from
     the cleanest to the noisiest (Kynkäänniemi et al. 2024, arXiv 2404.07724); None is all. start: number of one noise
-    from which every row starts, of all items, whatever its key (Optimal Boundary Conditions, arXiv 2411.16738).
+    from which every row starts, of all items, whatever its key (Optimal Boundary Conditions, arXiv 2305.15357).
     """
 
     timesteps: tuple[int, ...] = ()

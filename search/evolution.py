@@ -29,8 +29,8 @@ class Lever(Frozen):
     """What one setting may be: one of `choices`, a number, or a list of numbers from `low` to `high`."""
 
     choices: Many[JsonValue] | None = Field(None, min_length=1, max_length=1000, description="One of these values.")
-    low: float | None = Field(None, description="The least value of a number.")
-    high: float | None = Field(None, description="The greatest value of a number.")
+    low: float | None = Field(None, ge=-1e12, le=1e12, description="The least value of a number.")
+    high: float | None = Field(None, ge=-1e12, le=1e12, description="The greatest value of a number.")
     count: int | None = Field(None, ge=1, le=1000, description="A list of so many numbers; left out: one number.")
     whole: bool = Field(False, description="Whole numbers.")
     falling: bool = Field(False, description="A list of whole numbers, each below the one before: timesteps.")

@@ -13,11 +13,13 @@ from generators.builtin import GENERATORS
 from search.configs import ModelConfig
 from search.evolution import Genes, Lever, Tried, fittest, generation
 from search.ports import Frozen, Item, Many
-from service import catalog
+from service import catalog, planner
 from service.catalog import Invalid
 from service.checks import listed
 from service.spec import JobSpec, JudgeField, Lane, ModelField, ModelRef, identified
 
+MOST_ANSWERS = 50_000
+"""Answers of one trial, at most: their places are read at once."""
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 Stage = Literal["reference", "baseline", "candidate", "final reference", "final baseline", "final"]
 
@@ -229,8 +231,11 @@ def checked(spec: TuneSpec) -> None:
     if price_of(spec.model) > cap(spec):
         message = f"an answer of the baseline costs {price_of(spec.model)}; give as many or more"
         raise Invalid([{"loc": ["evaluations"], "msg": message}])
+    if (answers := len(spec.items) * max(spec.samples, spec.last_samples)) > MOST_ANSWERS:
+        message = f"{answers} answers of one candidate, items times samples, are too many; valid: up to {MOST_ANSWERS}"
+        raise Invalid([{"loc": ["samples"], "msg": message}])
     for trial in beside(spec, final=False) + beside(spec, final=True):
-        catalog.prepare(job_of(spec, trial, {}))
+        planner.shards(catalog.prepare(job_of(spec, trial, {})))
     first = following(spec.model_copy(update={"budget": Limit.model_validate({})}), ())
     candidates = [trial for trial in first if trial.stage == "candidate"]
     if not candidates:

@@ -67,7 +67,7 @@ def seen(database: Store, name: str) -> TuneView:
 
 
 @router.get("/tunes")
-def listing(request: Request, limit: Limit = 20, after: str | None = None) -> Tunes:
+def listing(request: Request, limit: Annotated[int, Query(ge=1, le=100)] = 20, after: str | None = None) -> Tunes:
     """Tunes, newest first."""
 
     def work(connection: sa.Connection) -> Tunes:

@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Column, Float, Table, Text
+from sqlalchemy.dialects import postgresql, sqlite
 
 from service.store.access import OWNER, Missing, mine
 from service.store.jobs import Conflict, own
@@ -46,7 +47,16 @@ def create(connection: sa.Connection, name: str, model: str, config: Mapping[str
         raise Taken(name)
     row = {"name": name, "unique_name": own(name), "model": model, "config": json.dumps(dict(config)), "tune": tune}
     row |= {"created": time.time(), "owner": OWNER.get()}
-    return connection.execute(sa.insert(presets).returning(presets), row).one()
+    if (made := inserted(connection, presets, "unique_name", row)) is None:  # somebody was faster
+        raise Taken(name)
+    return made
+
+
+def inserted(connection: sa.Connection, table: Table, unique: str, row: Mapping[str, Any]) -> Row | None:
+    """A new row; None when there is one that has the value of its unique column."""
+    insert = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[connection.dialect.name]
+    query = insert(table).values(**row).on_conflict_do_nothing(index_elements=[unique]).returning(table)
+    return connection.execute(query).first()
 
 
 def find(connection: sa.Connection, name: str) -> Row:

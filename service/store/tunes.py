@@ -56,18 +56,26 @@ Row = sa.Row[Any]
 def create(connection: sa.Connection, spec: str, preset: str, key: str | None) -> Row:
     """Write a tune, or find the one that the same key made. Raises Conflict, or Taken for the preset's name."""
     digest = hashlib.sha256(spec.encode()).hexdigest()
-    if key is not None:
-        found = connection.execute(sa.select(tunes).where(tunes.c.idempotency_key == own(key))).first()
-        if found is not None and found.digest != digest:
-            raise Conflict(f"Idempotency-Key {key!r} was used with another body, for tune {found.name}")
-        if found is not None:
-            return found
+    if (found := made(connection, key, digest)) is not None:
+        return found
     unclaimed(connection, preset)
     now = time.time()
     row = {"name": f"tune_{int(now * 1000):011x}{secrets.token_hex(8)}", "state": "in_progress", "spec": spec}
     row |= {"preset": preset, "idempotency_key": own(key), "digest": digest, "created": now}
     row |= {"owner": OWNER.get(), "key": KEY.get()}
-    return connection.execute(sa.insert(tunes).returning(tunes), row).one()
+    new = presets.inserted(connection, tunes, "idempotency_key", row) or made(connection, key, digest)
+    assert new is not None
+    return new
+
+
+def made(connection: sa.Connection, key: str | None, digest: str) -> Row | None:
+    """The tune that an idempotency key has made. Raises Conflict when it was made of something else."""
+    if key is None:
+        return None
+    found = connection.execute(sa.select(tunes).where(tunes.c.idempotency_key == own(key))).first()
+    if found is not None and found.digest != digest:
+        raise Conflict(f"Idempotency-Key {key!r} was used with another body, for tune {found.name}")
+    return found
 
 
 def unclaimed(connection: sa.Connection, preset: str) -> None:

@@ -169,12 +169,15 @@ def test_a_cancelled_tune_stops_its_jobs_and_makes_nothing(client: Client) -> No
 
 
 def test_a_candidate_that_cannot_be_measured_is_a_record(client: Client) -> None:
-    """Answers that a verifier cannot score give no value, and no parent."""
-    view = at_end(client, asked("unscored", verifiers=["digit_classifier"], items=[{"prompt": "7"}], population=2))
+    """Some answers that a verifier could not score are not left out of the mean: there is none."""
+    view = at_end(client, asked("unscored", verifiers=["outside/raising"], population=2))
     assert view.state == "failed"
     assert view.error is not None
-    assert view.error.startswith("the baseline has no value: 8 of 8 answers are unscored by 'digit_classifier'")
-    assert all(one.value is None for one in trials(client, view.id))
+    assert "of 16 answers are unscored by 'outside/raising': RuntimeError: cannot read this" in view.error
+    baseline = trials(client, view.id)[0]
+    assert (baseline.value, baseline.evaluations) == (None, 32)
+    assert baseline.reason is not None
+    assert view.error == f"the baseline has no value: {baseline.reason}"
 
 
 @pytest.mark.parametrize(
@@ -190,6 +193,8 @@ def test_a_candidate_that_cannot_be_measured_is_a_record(client: Client) -> None
         ({"objective": {"measure": "frechet", "features": "x", "reference": MODEL}}, "unknown feature space 'x'"),
         ({"evaluations": 1}, "an answer of the baseline costs 2"),
         ({"preset": "a b"}, "preset: String should match pattern"),
+        ({"samples": 4096, "items": [{}] * 20}, "81920 answers of one candidate, items times samples, are too many"),
+        ({"levers": {"means": {"low": -1e300, "high": 1e300, "count": 1}}}, "levers.means.low"),
         ({"seed": 2**63 - 1}, "seed: Input should be less than"),
         ({"model": {**MODEL, "preset": "none"}}, "preset 'none' is unknown; valid for 'toy/gaussian_mixture':"),
         ({"verifiers": ["nothing"]}, "unknown verifier 'nothing'"),
@@ -265,7 +270,8 @@ def test_an_idempotency_key_makes_one_tune(client: Client) -> None:
 def serving(folder: Path, port: int) -> "subprocess.Popen[bytes]":
     """`winnow serve`, when it answers."""
     words = [sys.executable, "-m", "service.cli", "serve", "--port", str(port), "--data-dir", str(folder)]
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    env = {**os.environ, "WINNOW_LEASE_SECONDS": "1"}  # so long what a dead worker held is waited for
+    process = subprocess.Popen(words, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def answers() -> bool:
         try:
@@ -280,19 +286,16 @@ def serving(folder: Path, port: int) -> "subprocess.Popen[bytes]":
 def test_killed_on_the_way_it_ends_as_if_nothing_had_been(
     tuned: tuple[TuneView, list[TrialView]], tmp_path: Path
 ) -> None:
-    """The whole service by kill -9, in the middle of the second generation and again at once after its start."""
-    port, killed = free_port(), 0
+    """The whole service, queue and worker too, by kill -9 in the middle of the second generation."""
+    port = free_port()
     process = serving(tmp_path, port)
     with Client(f"http://127.0.0.1:{port}") as client:
         name = client.send(tune(asked("centred"))).id
-        while killed < 2:
-            until(lambda: client.send(tune_of(name)).trials_done >= 9 + killed, 60)  # noqa: B023
-            family = [process.pid, *offspring(process.pid)]
-            for pid in family:
-                os.kill(pid, signal.SIGKILL)
-            end(process)
-            killed += 1
-            process = serving(tmp_path, port)
+        until(lambda: client.send(tune_of(name)).trials_done >= 9, 60)
+        for pid in [process.pid, *offspring(process.pid)]:
+            os.kill(pid, signal.SIGKILL)
+        end(process)
+        process = serving(tmp_path, port)
         try:
             until(lambda: client.send(tune_of(name)).finished, 90, 0.1)
             assert told(trials(client, name)) == told(tuned[1])
@@ -370,3 +373,65 @@ def test_levers_of_the_digits_are_searched_only_where_the_model_takes_them() -> 
         },
     )
     checked(TuneSpec.model_validate(spec))
+
+
+@pytest.fixture
+def port_of(client: Client) -> str:
+    return str(client.http.base_url)
+
+
+def command(url: str, *words: str, given: str = "") -> "subprocess.CompletedProcess[str]":
+    env = {**os.environ, "WINNOW_URL": url}
+    run = [sys.executable, "-m", "service.cli", *words]
+    return subprocess.run(run, input=given, env=env, capture_output=True, text=True, timeout=90)
+
+
+def test_the_command_line_follows_a_tune_to_its_preset(port_of: str) -> None:
+    spec = json.dumps(asked("by-hand", generations=1))
+    followed = command(port_of, "tune", "start", "-", given=spec)
+    assert followed.returncode == 0, followed.stderr
+    view = json.loads(followed.stdout)
+    assert view["state"] == "completed"
+    assert "10 of 10 trials" in followed.stderr.splitlines()[-1]
+    listing = command(port_of, "tune", "list").stdout
+    assert f"{view['id']}  completed  by-hand  " in listing
+    assert "by-hand  toy/gaussian_mixture  {'weights': [1.0]" in command(port_of, "preset", "list").stdout
+    assert command(port_of, "preset", "delete", "by-hand").returncode == 0
+    gone = command(port_of, "preset", "delete", "by-hand")
+    assert gone.returncode == 1
+    assert gone.stderr == "winnow: 404: no preset 'by-hand'\n"
+    bad = command(port_of, "tune", "start", "-", given=json.dumps(asked("bad", levers={"x": {"choices": [1]}})))
+    assert bad.stderr.startswith("winnow: 422: levers.x: 'x' is no field of 'toy/gaussian_mixture'; valid: means")
+
+
+def test_one_start_noise_is_found_on_some_items_and_used_for_others(client: Client) -> None:
+    """The kept noise is the one with the best mean verdict over the items, here read off all verdicts by hand."""
+    spec = asked(
+        "good-start",
+        model={"name": "digits-early", "steps": 2},
+        levers={"start": {"low": 0, "high": 10**6, "whole": True, "ordered": False}},
+        items=[{"prompt": "2"}, {"prompt": "5"}, {"prompt": "8"}],
+        verifiers=["digit_classifier"],
+        population=5,
+        generations=1,
+        samples=1,
+        final_samples=1,
+        finalists=1,
+    )
+    view = at_end(client, spec)
+    assert view.state == "completed", view
+    found = [one for one in trials(client, view.id) if one.stage == "candidate"]
+    means = {}
+    for one in found:
+        values = [c.scores[0].value for c in client.candidates(one.job or "")]
+        means[one.genes["start"]] = float(np.mean([value for value in values if value is not None]))
+        assert one.value == pytest.approx(means[one.genes["start"]])
+    assert len(means) == 5
+    final = next(one for one in trials(client, view.id) if one.stage == "final")
+    assert final.genes == {"start": max(means, key=lambda start: means[start])}
+    assert final.value == pytest.approx(max(means.values()))  # a start has no other noises
+    others = {"items": [{"prompt": "3"}, {"prompt": "4"}], "search": {"n": 2}, "verifiers": ["digit_classifier"]}
+    model = {"name": "digits-early", "steps": 2, **final.genes}
+    used = done(client, {**others, "model": model, "seed": 77})
+    answers = [c.artifact for c in client.candidates(used.id)]
+    assert answers[0] == answers[1] != answers[2] == answers[3]  # the seed and the sample name no other noise
