@@ -9,7 +9,8 @@ from search.ports import Floats
 from service.curves.frechet import Moments, frechet
 from service.store.features import places
 from service.store.schema import TERMINAL, candidates, judges, scores
-from service.tuning import Trial, TuneSpec, samples_of
+from service.tune_spec import Trial, TuneSpec
+from service.tuning import samples_of
 
 Row = sa.Row[Any]
 

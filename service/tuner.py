@@ -24,7 +24,7 @@ from service.store import Store, jobs, tunes
 from service.store.access import acting
 from service.store.quotas import Exhausted
 from service.store.schema import TERMINAL
-from service.tuning import Trial, TuneSpec
+from service.tune_spec import Trial, TuneSpec
 
 log = logging.getLogger("winnow.tunes")
 PAUSE = 0.25

@@ -15,8 +15,8 @@ from service.api.state import store
 from service.presets import named
 from service.spec import ModelField
 from service.store import Store, presets, tunes
+from service.tune_spec import NAME, TuneSpec
 from service.tuner import trial_of
-from service.tuning import NAME, TuneSpec
 from service.views.tunes import Presets, PresetView, Trials, TrialView, Tunes, TuneView
 
 router = APIRouter(prefix="/v1", tags=["tunes"], route_class=StrictRoute)

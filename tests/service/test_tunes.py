@@ -19,8 +19,9 @@ from service.client import trials as trials_call
 from service.feeder import Feeder
 from service.queue import Broker
 from service.store import Store, access, dispatch, jobs, presets, shards, tunes
+from service.tune_spec import TuneSpec
 from service.tuner import Tuner
-from service.tuning import TuneSpec, checked
+from service.tuning import checked
 from service.views import TrialView, TuneView
 
 CENTRE = 1.5
