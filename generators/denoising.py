@@ -10,8 +10,11 @@ import numpy as np
 from search.ports import Floats, Ints
 
 Kind = Literal["epsilon", "v", "sample", "flow"]
-Network = Callable[[Any, Any, Any], Any]
-"""(x float32 [n, ...], level int64 [n], label int64 [n]) -> output shaped like x; tensors on the model's device."""
+Network = Callable[..., Any]
+"""(x float32 [n, ...], level int64 [n], label int64 [n]) -> output shaped like x; tensors on the model's device.
+
+A model with `skips` is also given the coefficients of its skip connections, float32 [n, skips], unless all are 1.
+"""
 
 
 def predictions(kind: Kind, x: Any, output: Any, a: Any, s: Any) -> tuple[Any, Any]:
@@ -57,7 +60,8 @@ class Model:
     name: its rows share calls under this name, so it names weights and precision. shape: of one latent. signal: the
     trained levels' cumulative alpha, float64, from clean to noise (a^2 = signal, s^2 = 1 - signal). null: the label
     that means no condition. decode: latents, float32 [n, *shape], to answers. device: where the network lives,
-    asked when it is first needed, so that describing a model imports no torch.
+    asked when it is first needed, so that describing a model imports no torch. skips: resolutions of the network whose
+    skip connections can be scaled; 0: it takes no such coefficients.
     """
 
     name: str
@@ -68,6 +72,7 @@ class Model:
     null: int
     decode: Callable[[Any], list[Any]]
     device: Callable[[], str] = lambda: "cpu"
+    skips: int = 0
 
     @property
     def size(self) -> int:
@@ -79,8 +84,12 @@ class Model:
 
         The first is the noisiest, the one behind the last is clean data (Lin et al. 2024, table 2).
         """
-        trained, (a, s) = len(self.signal), self._trained
-        at = np.round(trained - number * (trained / count)).astype(np.int64) - 1
+        trained = len(self.signal)
+        return self.placed(np.round(trained - number * (trained / count)).astype(np.int64) - 1)
+
+    def placed(self, at: Ints) -> Levels:
+        """Trained levels `at`, int64 [n]; -1 is clean data."""
+        a, s = self._trained
         return Levels(at, a[at], s[at])
 
     @cached_property

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from generators import correctors, moves, solvers, watching
-from generators.denoising import Model, predictions
+from generators import correctors, levers, moves, solvers, watching
+from generators.denoising import Levels, Model, predictions
+from generators.levers import AT_REST, Levers
 from generators.solvers import SOLVERS, Solver
 from generators.targets import Target
 from search.keys import START, Words, normals
@@ -25,7 +26,8 @@ class Diffusion:
     eta: noise of each step, 0 to 1; with 0 a row's start decides its answer, so that copies never separate.
     guidance: strength of classifier-free guidance (Ho & Salimans 2022); 1 is none, anything else costs two evaluations.
     solver: the way between levels; eta belongs to ddim and pc alone. conditional: items have classes. watch: share of
-    the last evaluations over which rows keep the variance of x0hat; 0 for none.
+    the last evaluations over which rows keep the variance of x0hat; 0 for none. levers: where the network is asked, and
+    how its parts are scaled.
 
     A row is lazy: `advance` moves x to its next level and then evaluates the network there, so that x0, the clean
     sample that its preview shows, always belongs to its x. `fresh` rows (new or renoised) are evaluated where they are.
@@ -40,6 +42,7 @@ class Diffusion:
     solver: Solver = "ddim"
     conditional: bool = True
     watch: float = 0.0
+    levers: Levers = AT_REST
 
     @property
     def batch_key(self) -> Hashable:
@@ -60,7 +63,7 @@ class Diffusion:
     def start(self, items: Sequence[Item], keys: Words) -> Rows:
         """Pure noise, drawn in numpy so that a key names the same start on every device."""
         n, shape = len(keys), self.model.shape
-        x = normals(keys, START, self.model.size).astype(np.float32).reshape(n, *shape)
+        x = normals(self.levers.started(keys), START, self.model.size).astype(np.float32).reshape(n, *shape)
         columns = {
             "x": x,
             "x0": np.zeros_like(x),
@@ -71,10 +74,14 @@ class Diffusion:
             "solver": np.full(n, SOLVERS.index(self.solver), np.int64),
             "eta": np.full(n, self.eta, np.float32),
             "guidance": np.full(n, self.guidance, np.float32),
+            **self.levers.columns(n, self.model),
         }
+        if self.guidance != 1:
+            columns |= self.levers.limited(n, len(self.model.signal))
         if self.solver in solvers.REMEMBERING:
             columns["known"] = np.zeros(n, np.int64)
             columns["memory"] = np.zeros((n, solvers.MEMORY, *shape), np.float32)
+            columns |= self.levers.compensated(n)
         if self.watch:
             columns |= watching.begun(n, shape, self.steps, self.watch)
         return Rows.fresh(keys, columns)
@@ -86,11 +93,11 @@ class Diffusion:
         columns = rows.columns
         with torch.inference_mode():
             x, memory = moves.moved(self.model, rows)
-            trained, a, s = moves.levels(self.model, rows)
-            a, s, strength = self.model.per_row(a, s, columns["guidance"])
-            label, trained = self.model.tensor(np.stack([columns["label"], trained])).unbind()
-            x0hat, _ = predictions(self.model.kind, x, self._evaluate(x, trained, label, strength), a, s)
-            new = {"x": x.cpu().numpy(), "x0": x0hat.cpu().numpy(), "fresh": np.zeros(len(rows), bool), **memory}
+            at = levers.shifted(self.model, rows, x, moves.levels(self.model, rows))
+            output, cost = self._evaluate(rows, x, at)
+            x0hat, _ = predictions(self.model.kind, x, output, *self.model.per_row(at.a, at.s))
+            new = {"x": x.cpu().numpy(), "x0": x0hat.cpu().numpy(), "at": at.trained, **memory, **cost}
+            new["fresh"] = np.zeros(len(rows), bool)
             if "watched" in columns:
                 new |= watching.seen(rows, new["x0"])
             return rows.moved(rows.step + 1 >= columns["steps"], new)
@@ -163,13 +170,27 @@ class Diffusion:
         """0: the model itself is sampled without weights."""
         return np.zeros(len(rows))
 
-    def _evaluate(self, x: Any, level: Any, label: Any, strength: Any) -> Any:
-        """The network's output, guided when this generator's rows are: null + w (conditioned - null)."""
+    def _evaluate(self, rows: Rows, x: Any, at: Levels) -> tuple[Any, dict[str, Any]]:
+        """The network's output, guided where these rows are: null + w (conditioned - null); and what was counted."""
+        model, columns = self.model, rows.columns
+        label, level = model.tensor(np.stack([columns["label"], at.trained])).unbind()
+        given = [x, level, label]
+        if model.skips and (columns["skip"] != 1).any():
+            given.append(model.tensor(columns["skip"]))
         if self.guidance == 1:
-            return self.model.network(x, level, label)
+            return model.network(*given), {}
         import torch
 
-        null = torch.full_like(label, self.model.null)
-        both = self.model.network(torch.cat([x, x]), torch.cat([level, level]), torch.cat([label, null]))
-        conditioned, free = both.chunk(2)
-        return free + strength * (conditioned - free)
+        inside = levers.inside(rows, at)
+        cost, (strength,) = {"evaluations": columns["evaluations"] + 1 + inside}, model.per_row(columns["guidance"])
+        some = slice(None) if inside.all() else model.tensor(np.flatnonzero(inside))
+        unlabelled = [part[some] for part in given]
+        unlabelled[2] = torch.full_like(unlabelled[2], model.null)
+        both = model.network(*(torch.cat(pair) for pair in zip(given, unlabelled, strict=True)))
+        output, free = both[: len(x)], both[len(x) :]
+        guided = free + strength[some] * (output[some] - free)
+        if inside.all():
+            return guided, cost
+        output = output.clone()
+        output[some] = guided
+        return output, cost

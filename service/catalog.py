@@ -149,7 +149,8 @@ def faults(error: ValidationError, model: type[BaseModel], loc: tuple[int | str,
     return out
 
 
-def _choose(registry: Registry, name: str, config: Mapping[str, Any], loc: tuple[int | str, ...]) -> Choice:
+def chosen(registry: Registry, name: str, config: Mapping[str, Any], loc: tuple[int | str, ...]) -> Choice:
+    """The plug-in of that name with its configuration. Raises Invalid."""
     try:
         plugin = registry.find(name)
     except Unknown as unknown:
@@ -167,10 +168,13 @@ def _choose(registry: Registry, name: str, config: Mapping[str, Any], loc: tuple
 def prepare(spec: JobSpec) -> Prepared:
     """Resolve every name of a spec. Raises Invalid with all faults found."""
     errors: list[dict[str, Any]] = []
+    if (preset := spec.model.preset) is not None:
+        message = f"preset {preset!r} is known where jobs are submitted one by one, and not here; give its settings"
+        errors.append({"loc": ["model", "preset"], "msg": message})
 
     def choose(registry: Registry, name: str, config: Mapping[str, Any], *loc: int | str) -> Choice | None:
         try:
-            return _choose(registry, name, config, loc)
+            return chosen(registry, name, config, loc)
         except Invalid as invalid:
             errors.extend(invalid.errors)
             return None

@@ -17,6 +17,7 @@ from service.cli_dead import app as dead
 from service.cli_input import DataDir, alone, own, read_spec, settings, stop
 from service.cli_keys import app as keys
 from service.cli_report import report
+from service.cli_tune import presets, tunes
 
 app = typer.Typer(
     help="Sample many, verify, keep the best, and know what it cost.",
@@ -176,6 +177,8 @@ def demo(
 app.command()(compare)
 app.add_typer(keys, name="keys")
 app.add_typer(dead, name="dead")
+app.add_typer(tunes, name="tune")
+app.add_typer(presets, name="preset")
 
 
 if __name__ == "__main__":
