@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from generators import correctors, moves, solvers
-from generators.denoising import Model, predictions
+from generators.denoising import Model, labels, predictions
 from generators.solvers import SOLVERS, Solver
 from generators.targets import Target
 from search.keys import START, Words, normals
@@ -21,7 +22,8 @@ from search.ports import Floats, Generator, Item, Rows
 class Diffusion:
     """Generator over a trained model.
 
-    label: an item's class (the model's null for none). levels: noise levels of one row, at most the trained ones.
+    label: an item's class (the model's null for none), or its condition as a JSON object. levels: noise levels of one
+    row, at most the trained ones.
     eta: noise of each step, 0 to 1; with 0 a row's start decides its answer, so that copies never separate.
     guidance: strength of classifier-free guidance (Ho & Salimans 2022); 1 is none, anything else costs two evaluations.
     solver: the way between levels; eta belongs to ddim and pc alone. conditional: items have classes.
@@ -32,7 +34,7 @@ class Diffusion:
     """
 
     model: Model
-    label: Callable[[Item], int]
+    label: Callable[[Item], Any]
     levels: int
     eta: float = 0.0
     guidance: float = 1.0
@@ -62,7 +64,7 @@ class Diffusion:
             "x": x,
             "x0": np.zeros_like(x),
             "fresh": np.ones(n, bool),
-            "label": np.array([self.label(item) for item in items], np.int64),
+            "label": labels([self.label(item) for item in items]),
             "levels": np.full(n, self.levels, np.int64),
             "steps": np.full(n, self.steps, np.int64),
             "solver": np.full(n, SOLVERS.index(self.solver), np.int64),
@@ -83,14 +85,22 @@ class Diffusion:
             x, memory = moves.moved(self.model, rows)
             trained, a, s = moves.levels(self.model, rows)
             a, s, strength = self.model.per_row(a, s, columns["guidance"])
-            label, trained = self.model.tensor(np.stack([columns["label"], trained])).unbind()
-            x0hat, _ = predictions(self.model.kind, x, self._evaluate(x, trained, label, strength), a, s)
-            new = {"x": x.cpu().numpy(), "x0": x0hat.cpu().numpy(), "fresh": np.zeros(len(rows), bool), **memory}
+            output = self._evaluate(x, self.model.tensor(trained), columns["label"], strength)
+            x0hat, _ = predictions(self.model.kind, x, output, a, s)
+            x, x0 = torch.stack([x, x0hat]).cpu().numpy()  # the only time that the device is waited for
+            new = {"x": x, "x0": x0, "fresh": np.zeros(len(rows), bool), **memory}
             return rows.moved(rows.step + 1 >= columns["steps"], new)
 
     def preview(self, rows: Rows) -> list[Any]:
-        """The last evaluation's x0hat, decoded: no evaluation of its own. Before the first step, the zero latent."""
-        return self.model.decode(rows.columns["x0"])
+        """The last evaluation's x0hat, decoded: no evaluation of its own. Before the first step, the zero latent.
+
+        By the model's sketch, if it has one, where it is not yet the answer.
+        """
+        decode, sketch, x0 = self.model.decode, self.model.sketch, rows.columns["x0"]
+        if sketch is None or rows.done.all():
+            return decode(x0)
+        seen = iter(decode(x0[rows.done]) if rows.done.any() else ()), iter(sketch(x0[~rows.done]))
+        return [next(seen[0] if done else seen[1]) for done in rows.done.tolist()]
 
     def finish(self, rows: Rows) -> list[Any]:
         """The decoded x0hat of the last level, whose step to clean data is x = x0hat."""
@@ -107,7 +117,7 @@ class Diffusion:
         shape, columns = (-1, *self.model.shape), rows.columns
         back = replace(rows, step=np.full(len(rows), step, np.int64), done=np.zeros(len(rows), bool))
         old, new = moves.levels(self.model, rows, rows.step - ~columns["fresh"]), moves.levels(self.model, back)
-        kept = new.a / old.a
+        kept = np.divide(new.a, old.a, out=np.ones(len(rows)), where=old.a > 0)  # a flow starts without signal
         added = np.sqrt(np.maximum(new.s**2 - (kept * old.s) ** 2, 0))
         xi = added[:, None] * normals(rows.keys, START, self.model.size)
         x = kept[:, None] * columns["x"].reshape(len(rows), -1) + xi
@@ -154,13 +164,13 @@ class Diffusion:
         """0: the model itself is sampled without weights."""
         return np.zeros(len(rows))
 
-    def _evaluate(self, x: Any, level: Any, label: Any, strength: Any) -> Any:
+    def _evaluate(self, x: Any, level: Any, label: NDArray[Any], strength: Any) -> Any:
         """The network's output, guided when this generator's rows are: null + w (conditioned - null)."""
+        model = self.model
         if self.guidance == 1:
-            return self.model.network(x, level, label)
+            return model.network(x, level, model.told(label))
         import torch
 
-        null = torch.full_like(label, self.model.null)
-        both = self.model.network(torch.cat([x, x]), torch.cat([level, level]), torch.cat([label, null]))
-        conditioned, free = both.chunk(2)
+        both = model.told(np.concatenate([label, model.null(label)]))
+        conditioned, free = model.network(torch.cat([x, x]), torch.cat([level, level]), both).chunk(2)
         return free + strength * (conditioned - free)

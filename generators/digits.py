@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from pydantic import Field, PrivateAttr, model_validator
 
-from generators.denoising import Model, Network
+from generators.denoising import Model, Network, Preserving, always
 from generators.diffusion import Diffusion
 from generators.solvers import STOCHASTIC, Solver, evaluations
 from generators.tracing import traced
@@ -165,8 +165,8 @@ def model(weights: str, dtype: Precision = "float32") -> Model:
         network=_network(weights, dtype),
         kind="v",
         shape=(4, 14, 14),
-        signal=squared_cosine(),
-        null=NULL_CLASS,
+        schedule=Preserving(squared_cosine()),
+        null=always(NULL_CLASS),
         decode=images,
         device=device,
     )

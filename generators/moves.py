@@ -66,7 +66,7 @@ def _solved(model: Model, rows: Rows) -> tuple[Any, dict[str, Any]]:
         here = np.flatnonzero(group.reshape(-1) == i)
         some = model.tensor(here)
         past = solvers.Past(count, memory[some])
-        x[some], past = solvers.stepped(SOLVERS[of], model.signal, among, at, x[some], x0hat[some], past)
+        x[some], past = solvers.stepped(SOLVERS[of], model.schedule, among, at, x[some], x0hat[some], past)
         known[here], memory[some] = past
     return x, {"known": known, "memory": memory.cpu().numpy()}
 
@@ -78,5 +78,5 @@ def _noise(model: Model, rows: Rows, stochastic: Bools) -> Any:
     drawn = noise.normals(rows.keys[stochastic], rows.step[stochastic] - 1, model.size, model.device())
     if not stochastic.all():
         some, drawn = drawn, drawn.new_zeros(len(rows), model.size)
-        drawn[model.tensor(stochastic)] = some
+        drawn[model.tensor(np.flatnonzero(stochastic))] = some
     return drawn.reshape(len(rows), *model.shape)

@@ -12,7 +12,8 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
-from search.ports import Floats, Ints
+from generators.denoising import Flow, Preserving
+from search.ports import Ints
 
 Solver = Literal["ddim", "dpm++", "deis", "unipc", "euler", "heun", "pc"]
 SOLVERS: tuple[Solver, ...] = get_args(Solver)
@@ -76,12 +77,15 @@ class Past(NamedTuple):
     latents: Any
 
 
-def stepped(solver: Solver, signal: Floats, levels: int, at: int, x: Any, x0hat: Any, past: Past) -> tuple[Any, Past]:
+def stepped(
+    solver: Solver, schedule: Preserving | Flow, levels: int, at: int, x: Any, x0hat: Any, past: Past
+) -> tuple[Any, Past]:
     """One step of diffusers, from x and x0hat of the `at`-th evaluation (all rows), to the next x and past.
 
     In float64: at the noisiest level a is 5e-5, and the difference of numbers of size 1 / a is left.
     """
-    scheduler = copy.copy(_scheduler(solver, signal.tobytes(), levels))
+    trained = schedule if isinstance(schedule, Flow) else schedule.signal.tobytes()
+    scheduler = copy.copy(_scheduler(solver, trained, levels))
     if solver == "heun":
         return _heun(scheduler, at, x, x0hat, past)
     scheduler.set_begin_index(at)
@@ -138,16 +142,29 @@ def _kept(past: Past, known: int, *latents: Any) -> Past:
 
 
 @lru_cache(256)
-def _scheduler(solver: Solver, signal: bytes, levels: int) -> Any:
-    """A scheduler of diffusers at its beginning, over our schedule; it takes x0hat as the network's output."""
+def _scheduler(solver: Solver, over: Flow | bytes, levels: int) -> Any:
+    """A scheduler of diffusers at its beginning, over our levels; it takes x0hat as the network's output."""
     import diffusers
 
-    trained = np.frombuffer(signal)
     found = getattr(diffusers, _CLASSES[solver])
     with warnings.catch_warnings():  # diffusers hands tensors to numpy in a way that numpy will drop
         warnings.filterwarnings("ignore", "__array__", DeprecationWarning)
+        if isinstance(over, Flow):
+            return _flowing(found, over, levels)
+        trained = np.frombuffer(over)
         scheduler = found(num_train_timesteps=len(trained), prediction_type="sample", timestep_spacing="trailing")
         scheduler.alphas_cumprod = trained  # in place of the float32 product that it made of its own betas
         scheduler.set_timesteps(levels)
     scheduler.sigmas = scheduler.sigmas.double()
+    return scheduler
+
+
+def _flowing(found: Any, flow: Flow, levels: int) -> Any:
+    """The scheduler over a flow's levels. They work in log(a / s): of pure noise they see signal of one part in 1e4."""
+    import torch
+
+    scheduler = found(prediction_type="sample", use_flow_sigmas=True, flow_shift=flow.shift)
+    scheduler.set_timesteps(levels)
+    s = flow.levels(np.full(levels + 1, levels), np.arange(levels + 1)).s
+    scheduler.sigmas = torch.tensor(np.minimum(s, 1 - 1e-4))
     return scheduler
