@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from generators import correctors, moves, solvers
+from generators import correctors, inpainting, moves, solvers
 from generators.denoising import Model, labels, predictions
+from generators.inpainting import Given
 from generators.solvers import SOLVERS, Solver
 from generators.targets import Target
 from search.keys import START, Words, normals
@@ -26,7 +27,8 @@ class Diffusion:
     row, at most the trained ones.
     eta: noise of each step, 0 to 1; with 0 a row's start decides its answer, so that copies never separate.
     guidance: strength of classifier-free guidance (Ho & Salimans 2022); 1 is none, anything else costs two evaluations.
-    solver: the way between levels; eta belongs to ddim and pc alone. conditional: items have classes.
+    solver: the way between levels; eta belongs to ddim and pc alone. conditional: items have classes. given: what is
+    known of an item's answer, for rows that begin `skipped` levels later, as that with noise.
 
     A row is lazy: `advance` moves x to its next level and then evaluates the network there, so that x0, the clean
     sample that its preview shows, always belongs to its x. `fresh` rows (new or renoised) are evaluated where they are.
@@ -40,16 +42,19 @@ class Diffusion:
     guidance: float = 1.0
     solver: Solver = "ddim"
     conditional: bool = True
+    given: Callable[[Item], Given] | None = None
+    skipped: int = 0
 
     @property
     def batch_key(self) -> Hashable:
-        """The model, and whether its rows take two evaluations and have a memory; all else is kept per row."""
-        return ("diffusion", self.model.name, self.guidance != 1, self.solver in solvers.REMEMBERING)
+        """The model, and whether rows take two evaluations, have a memory, begin somewhere; all else is per row."""
+        kind = (self.guidance != 1, self.solver in solvers.REMEMBERING, self.given is not None)
+        return ("diffusion", self.model.name, *kind)
 
     @property
     def steps(self) -> int:
         """Calls of the network for one row."""
-        return solvers.evaluations(self.solver, self.levels)
+        return solvers.evaluations(self.solver, self.levels - self.skipped)
 
     @property
     def price(self) -> int:
@@ -74,7 +79,8 @@ class Diffusion:
         if self.solver in solvers.REMEMBERING:
             columns["known"] = np.zeros(n, np.int64)
             columns["memory"] = np.zeros((n, solvers.MEMORY, *shape), np.float32)
-        return Rows.fresh(keys, columns)
+        rows = Rows.fresh(keys, columns)
+        return rows if self.given is None else inpainting.begun(self.model, rows, items, self.given, self.skipped)
 
     def advance(self, rows: Rows) -> Rows:
         """Every row moves to its next level, unless it is fresh, and is evaluated there: one call of the network."""
@@ -87,6 +93,7 @@ class Diffusion:
             a, s, strength = self.model.per_row(a, s, columns["guidance"])
             output = self._evaluate(x, self.model.tensor(trained), columns["label"], strength)
             x0hat, _ = predictions(self.model.kind, x, output, a, s)
+            x0hat = inpainting.kept(self.model, rows, x0hat)
             x, x0 = torch.stack([x, x0hat]).cpu().numpy()  # the only time that the device is waited for
             new = {"x": x, "x0": x0, "fresh": np.zeros(len(rows), bool), **memory}
             return rows.moved(rows.step + 1 >= columns["steps"], new)
@@ -134,13 +141,14 @@ class Diffusion:
         """
         if pivots.step.any() or not -1 <= cosine <= 1:
             raise ValueError(f"pivots must be at step 0 (not {pivots.step.max(initial=0)}), cosine {cosine} in -1..1")
-        p = pivots.columns["x"].reshape(len(keys), -1).astype(np.float64)
+        middle = inpainting.middle(self.model, pivots)
+        p = (pivots.columns["x"] - middle).reshape(len(keys), -1).astype(np.float64)
         length = np.linalg.norm(p, axis=1, keepdims=True)
         u, g = p / length, normals(keys, START, self.model.size)
         w = g - (g * u).sum(1, keepdims=True) * u
         w /= np.linalg.norm(w, axis=1, keepdims=True)
         x = length * (cosine * u + np.sqrt(1 - cosine**2) * w)
-        x = x.astype(np.float32).reshape(-1, *self.model.shape)
+        x = middle + x.astype(np.float32).reshape(-1, *self.model.shape)
         return Rows.fresh(keys, {**pivots.columns, "x": x, "x0": np.zeros_like(x)})
 
     def toward(self, exponents: tuple[float, ...]) -> Generator:
@@ -150,6 +158,8 @@ class Diffusion:
         (1 - w, w) is what guidance w means, with weights. Raises ValueError for what cannot be sampled.
         """
         given, w = correctors.checked(exponents), self.guidance
+        if self.given is not None:
+            raise ValueError(f"exponents {list(given)} take rows that begin as noise, not as a picture")
         if self.solver != "ddim" or self.eta != 1:
             raise ValueError(f"exponents {list(given)} take solver ddim at eta 1, not {self.solver} at {self.eta:g}")
         if len(given) == 2 and not self.conditional:

@@ -46,9 +46,14 @@ class Sampler(ModelConfig):
     dtype: Precision = Field("float32", description="Precision of the network's layers; latents stay float32.")
 
     @property
+    def levels(self) -> int:
+        """Noise levels that a row goes through."""
+        return self.steps
+
+    @property
     def evaluations(self) -> int:
         """One at each level; `heun` and `pc` take nearly two."""
-        return evaluations(self.solver, self.steps)
+        return evaluations(self.solver, self.levels)
 
     @property
     def noise(self) -> float:
@@ -63,7 +68,7 @@ class Sampler(ModelConfig):
             lacks["log_weights"] = "leave solver out and set eta to 1"
         if self.solver not in STOCHASTIC:
             lacks["stochastic_step"] = f"set solver to one of {', '.join(sorted(STOCHASTIC))}, not {self.solver}"
-        elif self.steps == 1:
+        elif self.levels == 1:
             lacks["stochastic_step"] = "set steps above 1: noise is drawn between two levels"
         elif self.eta == 0:
             lacks["stochastic_step"] = "set eta above 0"

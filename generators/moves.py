@@ -12,8 +12,13 @@ from search.ports import Bools, Ints, Rows
 
 def levels(model: Model, rows: Rows, at: Ints | None = None) -> Levels:
     """The levels at which rows are evaluated by the advance from the steps `at` (their own when left out)."""
-    number = solvers.level(rows.columns["solver"], rows.step if at is None else at)
+    number = solvers.level(rows.columns["solver"], rows.step if at is None else at) + skipped(rows)
     return model.levels(rows.columns["levels"], number)
+
+
+def skipped(rows: Rows) -> Any:
+    """Levels before that of the rows' start; 0 for rows that began as pure noise."""
+    return rows.columns.get("skipped", 0)
 
 
 def moved(model: Model, rows: Rows) -> tuple[Any, dict[str, Any]]:
@@ -60,7 +65,7 @@ def _solved(model: Model, rows: Rows) -> tuple[Any, dict[str, Any]]:
     columns = rows.columns
     x, x0hat, memory = (model.tensor(columns[name]) for name in ("x", "x0", "memory"))
     known = columns["known"].copy()
-    places = np.stack([columns["solver"], columns["levels"], rows.step - 1, known], 1)
+    places = np.stack([columns["solver"], columns["levels"], rows.step - 1 + skipped(rows), known], 1)
     which, group = np.unique(places, axis=0, return_inverse=True)
     for i, (of, among, at, count) in enumerate(which.tolist()):
         here = np.flatnonzero(group.reshape(-1) == i)

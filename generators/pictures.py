@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
@@ -10,7 +11,8 @@ from pydantic import Field, model_validator
 from generators.denoising import Model
 from generators.diffusion import Diffusion
 from generators.digits import OFFERS, Sampler, device
-from generators.pipelines import loading, pictures
+from generators.inpainting import Given
+from generators.pipelines import given, loading, pictures
 from generators.pipelines.families import Condition
 from generators.pipelines.folder import Folder
 from generators.pipelines.loading import Source, loaded
@@ -55,6 +57,13 @@ class Pictures(Sampler):
     size: tuple[Side, Side] | None = Field(
         None, strict=False, description="Height and width in pixels; the model's own when left out."
     )
+    strength: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="For items with an `image`: the share of the steps that is taken from it, 1 from noise alone. "
+        "With a `mask`, what is black in it is kept.",
+    )
     loras: Many[Lora] = Field((), max_length=8, description="Added to the weights, one after another.")
     preview: str = Field(
         "", max_length=1000, description="A tiny autoencoder for previews, as for `path`; else the pipeline's own."
@@ -69,6 +78,11 @@ class Pictures(Sampler):
     compile: bool = Field(False, description="Compile the denoiser with torch.compile; the first calls take minutes.")
 
     @property
+    def levels(self) -> int:
+        """Those behind the picture that a row begins with."""
+        return self.steps if self.strength is None else max(1, int(self.steps * self.strength))
+
+    @property
     def evaluations(self) -> int:
         """Those of the solver, each of which is two when guided."""
         return super().evaluations * (1 if self.guidance == 1 else 2)
@@ -80,12 +94,20 @@ class Pictures(Sampler):
             allowed(lora.path, "LoRA")
         if self.preview:
             allowed(self.preview, "preview")
+        if self.solver == "heun" and self.levels < self.steps:
+            raise ValueError("solver 'heun' has no half of a way; set strength to 1, or another solver")
         return self
 
     def check(self, item: Item) -> None:
-        """Raise ValueError for an item that asks for nothing."""
+        """Raise ValueError for an item that asks for nothing, or whose picture cannot be used."""
         if not item.prompt:
             raise ValueError("an item for a text-to-image model needs a `prompt`; this one has none")
+        if item.image and self.strength is None:
+            raise ValueError("an item with an `image` needs the model's `strength`, above 0 to 1; it is left out")
+        if self.strength is not None:
+            if not item.image:
+                raise ValueError("with `strength`, every item needs an `image`; this one has none")
+            given.checked(item)
 
     @property
     def source(self) -> Source:
@@ -108,7 +130,7 @@ class Pictures(Sampler):
         return {"text": item.prompt, "negative": self.negative, "strength": self.distilled}
 
 
-@plugin(version="1", offers=OFFERS)
+@plugin(version="1", offers=(*OFFERS, "image"))
 def diffusers(config: Pictures) -> Generator:
     """A pipeline: Stable Diffusion 1.5, 2.1, XL and 3.5, FLUX, PixArt-Sigma, Sana, Wan 2.1. Loads nothing yet.
 
@@ -117,9 +139,27 @@ def diffusers(config: Pictures) -> Generator:
     folder = loading.found(config.path, config.revision, config.variant)
     if folder.kind == "flow" and config.solver not in FLOWING:
         raise ValueError(f"{config.path!r} is a flow, without solver {config.solver!r}; valid: {sorted(FLOWING)}")
+    made = model(config, folder)
+    begun = None if config.strength is None else partial(_given, config, folder)
     return Diffusion(
-        model(config, folder), config.label, config.steps, config.noise, config.guidance, solver=config.solver
+        made,
+        config.label,
+        config.steps,
+        config.noise,
+        config.guidance,
+        config.solver,
+        given=begun,
+        skipped=config.steps - config.levels,
     )
+
+
+def _given(config: Pictures, folder: Folder, item: Item) -> Given:
+    """An item's picture in latents, and where it is to be made anew."""
+    size, frames = config.size or folder.size, folder.family.frames
+    picture = given.pixels(item, size)[None]
+    latents = pictures.encoded(loaded(config.source).pipe.vae, picture, frames)[0]
+    places = given.missing(item, size, folder.shrinking)
+    return Given(latents, places.reshape(*[1] * (latents.ndim - 2), *places.shape))
 
 
 def model(config: Pictures, folder: Folder) -> Model:

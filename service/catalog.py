@@ -28,6 +28,7 @@ from service.checks import (
     unmet,
     unopposed,
     unplaced,
+    unseen,
     unspoken,
     untargeted,
     unusable,
@@ -188,7 +189,7 @@ def prepare(spec: JobSpec) -> Prepared:
         errors.extend(unmet(model, method) or untargeted(method, lambda: generator(model)))
     if model:
         errors.extend(unusable(spec, [model.config, *(judge.choice.config for judge in judges)]))
-        errors.extend(uncounted(spec, model) + unspoken(spec, model))
+        errors.extend(uncounted(spec, model) + unspoken(spec, model) + unseen(spec, model))
     if method:
         errors.extend(unkept(spec, method) + unweighted(spec, method) + unplaced(method))
         errors.extend(unopposed(spec, method))

@@ -1,58 +1,18 @@
 """Every family of diffusers on a random pipeline: loaded as real ones are, sampled as its own pipeline samples."""
 
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from piping import ITEMS, KEYS, QUIET, Made, Make, configured, run
 
 from generators.conformance import examine
-from generators.pictures import Pictures, diffusers
+from generators.pictures import diffusers
 from generators.pipelines import tiny
 from generators.pipelines.loading import loaded
-from search import keys
-from search.ports import Generator, Item, Rows
+from search.ports import Rows
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
-
-KEYS = keys.rows(keys.problem(0, "pipelines"), 0, 4)
-ITEMS = [Item(prompt=prompt) for prompt in ("a red fox", "a blue cup", "a red fox", "7")]
-Make = Callable[..., Generator]
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Folder of a family's random pipeline, written when first asked for."""
-    root = tmp_path_factory.mktemp("tiny")
-
-    def of(family: str) -> Path:
-        return root / family if (root / family).exists() else tiny.save(family, root / family)
-
-    return of
-
-
-@pytest.fixture
-def make(made: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> Make:
-    """A family's generator."""
-
-    def of(family: str, **settings: Any) -> Any:
-        return diffusers(configured(made(family), monkeypatch, **settings))
-
-    return of
-
-
-def configured(folder: Path, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> Pictures:
-    monkeypatch.setenv("WINNOW_IMAGE_MODELS", str(folder))
-    size = (32, 32) if folder.name in ("sana", "wan") else (16, 16)
-    return Pictures.model_validate({"path": str(folder), "size": size, "steps": 3} | settings)
-
-
-def run(generator: Any, rows: Rows) -> Rows:
-    while not rows.done.all():
-        live = np.flatnonzero(~rows.done)
-        rows = rows.updated(live, generator.advance(rows[live]))
-    return rows
+pytestmark = QUIET
 
 
 def packed(x: Any) -> Any:
@@ -65,7 +25,7 @@ def packed(x: Any) -> Any:
 @pytest.mark.parametrize("guidance", [1.0, 2.5])
 @pytest.mark.parametrize("family", list(tiny.TINY))
 def test_pictures_are_those_of_the_pipeline_itself(
-    family: str, guidance: float, made: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+    family: str, guidance: float, made: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same start through the pipeline's own loop with its own DDIM or flow scheduler: the same pixels but one grey
     level. Flows take even times, which SD3, Sana and Wan must be told."""
@@ -105,3 +65,34 @@ def test_pictures_are_those_of_the_pipeline_itself(
     assert ours.shape == (height, width, 3)
     assert ours.std() > 5
     np.testing.assert_allclose(ours, picture * 255, atol=1.01)
+
+
+@pytest.mark.parametrize("family", list(tiny.TINY))
+def test_a_row_alone_is_the_row_in_company(family: str, make: Make) -> None:
+    """Rows of four items at two levels and two settings in one call, and each alone: to rounding, 1e-3 of size 1."""
+    slow: Any = make(family, steps=3, eta=1.0)
+    quick: Any = make(family, steps=2, eta=0.0, negative="ugly")
+    assert slow.batch_key == quick.batch_key
+    late = slow.advance(slow.start(ITEMS, KEYS))
+    together = slow.advance(Rows.join([late, quick.start(ITEMS, KEYS)]))
+    one = [slow.advance(late[i : i + 1]) for i in range(4)]
+    one += [quick.advance(quick.start([ITEMS[i]], KEYS[i : i + 1])) for i in range(4)]
+    alone = Rows.join(one)
+    for name in ("x", "x0"):
+        size = np.abs(alone.columns[name]).max()
+        np.testing.assert_allclose(together.columns[name] / size, alone.columns[name] / size, atol=1e-5)
+
+
+@pytest.mark.parametrize(("family", "company"), [("sd-v", {"steps": 2}), ("sd3", {"steps": 2, "eta": 0.0})])
+def test_passes_the_exam(family: str, company: dict[str, Any], make: Make) -> None:
+    """One UNet and one flow. Of epsilon the random network makes an x0 of size 15, which no noise covers: hence v."""
+    offers = {"preview", "stochastic_step", "renoise", "neighbours"} | ({"log_weights"} if family == "sd-v" else set())
+    examine(
+        make(family, steps=3, eta=1.0),
+        ITEMS,
+        offers=offers,
+        company=make(family, **company),
+        evaluations=3,
+        tolerance=1e-3,
+        count=4,
+    )

@@ -1,0 +1,34 @@
+"""Random pipelines for tests, and rows on them."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from generators.pictures import Pictures
+from search import keys
+from search.ports import Item, Rows
+
+Made = Callable[[str], Path]
+Make = Callable[..., Any]
+QUIET = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+KEYS = keys.rows(keys.problem(0, "pipelines"), 0, 4)
+ITEMS = [Item(prompt=prompt) for prompt in ("a red fox", "a blue cup", "a red fox", "7")]
+
+
+def configured(folder: Path, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> Pictures:
+    """Of the pipeline in a folder; the operator allows what the settings name."""
+    named = [str(folder), str(settings.get("preview", "")), *(lora["path"] for lora in settings.get("loras", ()))]
+    monkeypatch.setenv("WINNOW_IMAGE_MODELS", ",".join(filter(None, named)))
+    size = (32, 32) if folder.name in ("sana", "wan") else (16, 16)
+    return Pictures.model_validate({"path": str(folder), "size": size, "steps": 3} | settings)
+
+
+def run(generator: Any, rows: Rows) -> Rows:
+    """The rows at their end."""
+    while not rows.done.all():
+        live = np.flatnonzero(~rows.done)
+        rows = rows.updated(live, generator.advance(rows[live]))
+    return rows
