@@ -87,12 +87,8 @@ class Sampler(ModelConfig):
         return self
 
 
-class DigitsUnconditional(Sampler):
-    """A digit of any class: the prompt is not told to the network."""
-
-
-class Digits(Sampler):
-    """A digit of the class that the prompt names."""
+class Guided(Sampler):
+    """A sampler of a network that is told a condition."""
 
     guidance: float = Field(1.0, ge=0, le=20, description="Classifier-free guidance; 1 is none and costs half.")
     _factors: int = PrivateAttr(1)  # most laws whose product a method may sample: it sets no field, so it is none
@@ -107,6 +103,14 @@ class Digits(Sampler):
         suited = super().suited(needs).model_copy()
         suited._factors = 2 if "log_weights" in needs else 1
         return suited
+
+
+class DigitsUnconditional(Sampler):
+    """A digit of any class: the prompt is not told to the network."""
+
+
+class Digits(Guided):
+    """A digit of the class that the prompt names."""
 
     def check(self, item: Item) -> None:
         """Raise ValueError unless the prompt is one digit."""

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from generators.denoising import Model
 from generators.diffusion import Diffusion
-from generators.digits import OFFERS, Sampler, device
+from generators.digits import OFFERS, Guided, device
 from generators.inpainting import Given
 from generators.pipelines import given, loading, pictures
 from generators.pipelines.families import Condition
@@ -40,7 +40,7 @@ class Lora(Frozen):
     scale: float = Field(1.0, ge=-10, le=10, description="How strongly.")
 
 
-class Pictures(Sampler):
+class Pictures(Guided):
     """A picture of the prompt."""
 
     path: str = Field(
@@ -81,11 +81,6 @@ class Pictures(Sampler):
     def levels(self) -> int:
         """Those behind the picture that a row begins with."""
         return self.steps if self.strength is None else max(1, int(self.steps * self.strength))
-
-    @property
-    def evaluations(self) -> int:
-        """Those of the solver, each of which is two when guided."""
-        return super().evaluations * (1 if self.guidance == 1 else 2)
 
     @model_validator(mode="after")
     def _allowed(self) -> Self:

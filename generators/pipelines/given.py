@@ -63,7 +63,7 @@ def missing(item: Item, size: tuple[int, int], shrinking: int) -> NDArray[np.boo
     if not item.mask:
         return np.ones((height, width), bool)
     white = _white(read(item.mask, "mask").resize((size[1], size[0])))
-    return white.reshape(height, shrinking, width, shrinking).any((1, 3))
+    return np.asarray(white.reshape(height, shrinking, width, shrinking).any((1, 3)), bool)
 
 
 def _white(mask: Any) -> NDArray[np.bool_]:

@@ -53,7 +53,7 @@ def found(path: str, revision: str | None = None, variant: str | None = None) ->
     if looks_local(path):
         return Folder(Path(path), path)
     try:
-        from diffusers import DiffusionPipeline
+        from diffusers.pipelines.pipeline_utils import DiffusionPipeline
     except ImportError as error:
         raise ImportError(f"model 'diffusers' needs diffusers and transformers: {ADVICE}") from error
     try:
@@ -189,10 +189,10 @@ def _tiny(source: Source) -> Any:
     if not source.sketch:
         return None
     import torch
-    from diffusers import AutoencoderTiny
+    from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 
     try:
-        tiny = AutoencoderTiny.from_pretrained(
+        tiny: Any = AutoencoderTiny.from_pretrained(
             source.sketch, torch_dtype=getattr(torch, source.dtype), use_safetensors=True
         )
     except Exception as error:  # of many kinds, as in `found`

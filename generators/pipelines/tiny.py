@@ -25,17 +25,17 @@ def save(family: str, folder: Path) -> Path:
 
 
 def autoencoder(folder: Path, channels: int = 4) -> Path:
-    """Write a random AutoencoderTiny for latents of so many channels, at a quarter of a picture's height and width."""
+    """Write a random AutoencoderTiny for latents of so many channels, at half of a picture's height and width."""
     import torch
 
     with torch.random.fork_rng():
         torch.manual_seed(1)
         tiny = of("diffusers").AutoencoderTiny(
             latent_channels=channels,
-            encoder_block_out_channels=(8, 8, 8),
-            decoder_block_out_channels=(8, 8, 8),
-            num_encoder_blocks=(1, 1, 1),
-            num_decoder_blocks=(1, 1, 1),
+            encoder_block_out_channels=(8, 8),
+            decoder_block_out_channels=(8, 8),
+            num_encoder_blocks=(1, 1),
+            num_decoder_blocks=(1, 1),
         )
         tiny.save_pretrained(str(folder))
     return folder
@@ -92,7 +92,7 @@ def _sd3() -> Any:
     )
     return of("diffusers").StableDiffusion3Pipeline(
         transformer=transformer,
-        scheduler=of("diffusers").FlowMatchEulerDiscreteScheduler(shift=3.0),
+        scheduler=parts.flow(shift=3.0),
         vae=parts.vae(shift=0.0609),
         text_encoder=encoder,
         tokenizer=tokenizer,
@@ -119,9 +119,7 @@ def _flux(distilled: bool = True) -> Any:
     )
     return of("diffusers").FluxPipeline(
         transformer=transformer,
-        scheduler=of("diffusers").FlowMatchEulerDiscreteScheduler(
-            use_dynamic_shifting=distilled, shift=3.0 if distilled else 1.0
-        ),
+        scheduler=parts.flow(use_dynamic_shifting=distilled, shift=3.0 if distilled else 1.0),
         vae=parts.vae(shift=0.1159),
         text_encoder=encoder,
         tokenizer=tokenizer,
@@ -190,7 +188,7 @@ def _sana() -> Any:
         text_encoder=encoder,
         tokenizer=tokenizer,
         vae=vae,
-        scheduler=of("diffusers").FlowMatchEulerDiscreteScheduler(shift=3.0),
+        scheduler=parts.flow(shift=3.0),
     )
 
 
@@ -218,7 +216,7 @@ def _wan() -> Any:
         text_encoder=encoder,
         tokenizer=tokenizer,
         vae=vae,
-        scheduler=of("diffusers").FlowMatchEulerDiscreteScheduler(shift=3.0),
+        scheduler=parts.flow(shift=3.0),
     )
 
 

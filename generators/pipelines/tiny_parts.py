@@ -28,12 +28,9 @@ def clip(projected: bool = False, size: int = 16) -> tuple[Any, Any]:
         eos_token_id=1,
         pad_token_id=1,
     )
-    made = (
-        of("transformers").CLIPTextModelWithProjection(config)
-        if projected
-        else of("transformers").CLIPTextModel(config)
-    )
-    return made, of("transformers").CLIPTokenizer(vocab=vocab, merges=[], model_max_length=77)
+    tokenizer = of("transformers").CLIPTokenizer(vocab=vocab, merges=[], model_max_length=77)
+    kind = "CLIPTextModelWithProjection" if projected else "CLIPTextModel"
+    return getattr(of("transformers"), kind)(config), tokenizer
 
 
 def t5(size: int = 16, kind: str = "T5") -> tuple[Any, Any]:
@@ -47,6 +44,7 @@ def t5(size: int = 16, kind: str = "T5") -> tuple[Any, Any]:
 
 
 def gemma() -> tuple[Any, Any]:
+    """A language model and its tokenizer of letters."""
     vocab = {token: i for i, token in enumerate(["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", *LETTERS])}
     config = of("transformers").Gemma2Config(
         hidden_size=16,
@@ -76,6 +74,7 @@ def vae(channels: int = 4, shift: float | None = None) -> Any:
 
 
 def unet(**told: Any) -> Any:
+    """Two levels, the lower of which attends to the prompt."""
     return of("diffusers").UNet2DConditionModel(
         sample_size=8,
         block_out_channels=(8, 16),
@@ -89,6 +88,7 @@ def unet(**told: Any) -> Any:
 
 
 def scheduler(prediction: str = "epsilon") -> Any:
+    """The levels of Stable Diffusion."""
     return of("diffusers").DDIMScheduler(
         beta_start=0.00085,
         beta_end=0.012,
@@ -97,3 +97,8 @@ def scheduler(prediction: str = "epsilon") -> Any:
         clip_sample=False,
         timestep_spacing="trailing",
     )
+
+
+def flow(**shift: Any) -> Any:
+    """The levels of a linear flow."""
+    return of("diffusers").FlowMatchEulerDiscreteScheduler(**shift)

@@ -1,13 +1,12 @@
 """Pictures to go on from, and pictures with a part missing: what is known stays, and what is not is searched for."""
 
 import base64
-import io
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
-from piping import KEYS, QUIET, Made, Make, configured, run
+from piping import HOLE, HOLED, KEYS, PICTURE, PIXELS, QUIET, Made, Make, configured, png, run
 
 from generators.pictures import diffusers
 from generators.pipelines.loading import loaded
@@ -15,20 +14,6 @@ from search import keys
 from search.ports import Item, Rows
 
 pytestmark = QUIET
-RNG = np.random.default_rng(3)
-PIXELS = RNG.integers(0, 256, (16, 16, 3), np.uint8)
-HOLE = np.zeros((16, 16), np.uint8)
-HOLE[4:12, 6:9] = 255
-
-
-def png(pixels: Any, kind: str = "PNG") -> str:
-    out = io.BytesIO()
-    Image.fromarray(pixels).save(out, kind)
-    return base64.b64encode(out.getvalue()).decode()
-
-
-PICTURE = Item(prompt="a red fox", image=png(PIXELS))
-HOLED = Item(prompt="a red fox", image=f"data:image/png;base64,{png(PIXELS)}", mask=png(HOLE))
 
 
 def latents(made: Made, family: str, monkeypatch: pytest.MonkeyPatch) -> Any:

@@ -1,11 +1,14 @@
 """Random pipelines for tests, and rows on them."""
 
+import base64
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from generators.pictures import Pictures
 from search import keys
@@ -32,3 +35,18 @@ def run(generator: Any, rows: Rows) -> Rows:
         live = np.flatnonzero(~rows.done)
         rows = rows.updated(live, generator.advance(rows[live]))
     return rows
+
+
+PIXELS = np.random.default_rng(3).integers(0, 256, (16, 16, 3), np.uint8)
+HOLE = np.zeros((16, 16), np.uint8)
+HOLE[4:12, 6:9] = 255
+
+
+def png(pixels: Any, kind: str = "PNG") -> str:
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, kind)
+    return base64.b64encode(out.getvalue()).decode()
+
+
+PICTURE = Item(prompt="a red fox", image=png(PIXELS))
+HOLED = Item(prompt="a red fox", image=f"data:image/png;base64,{png(PIXELS)}", mask=png(HOLE))
