@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import numpy as np
 
@@ -31,23 +31,26 @@ class Folder:
 
     @cached_property
     def index(self) -> Mapping[str, Any]:
-        """Its model_index.json. Raises ValueError for a class or a part that is not known, or has no safe weights."""
+        """Its model_index.json."""
+        return self._read("model_index.json")
+
+    def checked(self) -> Self:
+        """The same. Raises ValueError for a class or a part that is not known, or has no safe weights."""
         if self.path.suffix in (*PICKLED, ".safetensors"):
             what = "a pickle, which could run code" if self.path.suffix in PICKLED else "a single file"
             raise ValueError(f"{self.name!r} is {what}; give a folder of diffusers, with weights as safetensors")
         if not self.path.is_dir():
             raise ValueError(f"no pipeline at {self.name!r}: there is no such folder")
-        index = self._read("model_index.json")
+        index = self.index
         if index.get("_class_name") not in FAMILIES:
             known = ", ".join(FAMILIES)
             raise ValueError(f"{self.name!r} is of class {index.get('_class_name')!r}; valid: {known}")
-        family = FAMILIES[index["_class_name"]]
         for part, source in index.items():
-            if isinstance(source, list) and source[0] is not None and part not in family.without:
+            if isinstance(source, list) and source[0] is not None and part not in self.family.without:
                 self._check(part, cast("list[str]", source))
         if index.get("boundary_ratio") is not None or index.get("expand_timesteps"):
             raise ValueError(f"{self.name!r} is Wan 2.2, which is not supported; valid: a text-to-video Wan 2.1")
-        return index
+        return self
 
     @property
     def family(self) -> Family:

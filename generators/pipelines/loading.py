@@ -48,10 +48,10 @@ class Loaded(NamedTuple):
 def found(path: str, revision: str | None = None, variant: str | None = None) -> Folder:
     """The folder of a pipeline: `path` itself, or that of a hub's id in its cache, fetched when the hub is reachable.
 
-    Raises ImportError without diffusers, ValueError for what is not there.
+    Raises ImportError without diffusers, ValueError for what is not there or cannot be used.
     """
     if looks_local(path):
-        return Folder(Path(path), path)
+        return Folder(Path(path), path).checked()
     try:
         from diffusers.pipelines.pipeline_utils import DiffusionPipeline
     except ImportError as error:
@@ -60,7 +60,7 @@ def found(path: str, revision: str | None = None, variant: str | None = None) ->
         folder = DiffusionPipeline.download(path, revision=revision, variant=variant, use_safetensors=True)
     except Exception as error:  # of many kinds: httpx's, the hub's, diffusers'
         raise ValueError(f"{path!r} is no folder, and is not to be had as a hub's id: {sentence(error)}") from error
-    return Folder(Path(folder), path)
+    return Folder(Path(folder), path).checked()
 
 
 def looks_local(path: str) -> bool:
