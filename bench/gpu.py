@@ -211,18 +211,9 @@ def run(options: argparse.Namespace, path: str) -> dict[str, Any]:
     import torch
 
     os.environ[MODELS] = ",".join(filter(None, [path, options.preview]))
-    bench = ready(
-        Pictures(
-            path=path,
-            steps=options.steps,
-            dtype=options.dtype,
-            guidance=options.guidance,
-            eta=1.0,
-            preview=options.preview,
-            size=tuple(options.size) if options.size else None,
-            device="cpu" if options.cpu else "cuda",
-        )
-    )
+    wanted = {name: getattr(options, name) for name in ("steps", "dtype", "guidance", "preview", "size")}
+    where = {"path": path, "eta": 1.0, "device": "cpu" if options.cpu else "cuda"}
+    bench = ready(Pictures.model_validate(wanted | where))
     result: dict[str, Any] = {"bench": "gpu", "path": path, "dtype": options.dtype, "guidance": options.guidance}
     result["device"] = "cpu" if options.cpu else torch.cuda.get_device_name()
     result["batches"] = []

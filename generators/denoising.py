@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from generators.noise import placed
 from search.ports import Floats, Ints
 
 Kind = Literal["epsilon", "v", "sample", "flow"]
@@ -137,11 +138,8 @@ class Model:
         return labels if labels.dtype.hasobject else self.tensor(labels)
 
     def tensor(self, value: Any) -> Any:
-        """An array on the model's device, copied; a GPU is not waited for."""
-        import torch
-
-        here, device = torch.tensor(np.ascontiguousarray(value)), self.device()
-        return here.pin_memory().to(device, non_blocking=True) if device.startswith("cuda") else here.to(device)
+        """An array on the model's device, copied."""
+        return placed(value, self.device())
 
     def per_row(self, *values: Any) -> Sequence[Any]:
         """Several float [n] as float32 on the device, [n, 1, ...] against latents: copied there in one piece."""

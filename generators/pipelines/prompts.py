@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 from threading import Lock
 from typing import Any
 
-import numpy as np
-
+from generators.noise import placed
 from generators.pipelines.families import Condition, Family, Told
 
 KEPT = 128
@@ -31,11 +30,8 @@ class Prompts:
         if len(found) == 1:
             return {name: tensor.expand(len(rows), *tensor.shape[1:]) for name, tensor in found[0].items()}
         place = {condition: i for i, condition in enumerate(different)}
-        which = torch.from_numpy(np.array([place[condition] for condition in rows]))
         device = next(iter(found[0].values())).device
-        if device.type == "cuda":
-            which = which.pin_memory()
-        which = which.to(device, non_blocking=True)
+        which = placed([place[condition] for condition in rows], str(device))
         return {name: torch.cat([one[name] for one in found]).index_select(0, which) for name in found[0]}
 
     def _one(self, condition: Condition, size: tuple[int, int]) -> Told:
