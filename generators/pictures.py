@@ -135,6 +135,10 @@ def diffusers(config: Pictures) -> Generator:
     if folder.kind == "flow" and config.solver not in FLOWING:
         raise ValueError(f"{config.path!r} is a flow, without solver {config.solver!r}; valid: {sorted(FLOWING)}")
     made = model(config, folder)
+    if folder.kind != "flow" and config.steps > len(made.signal):
+        raise ValueError(
+            f"{config.path!r} has {len(made.signal)} levels; steps must be as many or fewer, not {config.steps}"
+        )
     begun = None if config.strength is None else partial(_given, config, folder)
     return Diffusion(
         made,

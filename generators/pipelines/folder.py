@@ -50,6 +50,8 @@ class Folder:
                 self._check(part, cast("list[str]", source))
         if index.get("boundary_ratio") is not None or index.get("expand_timesteps"):
             raise ValueError(f"{self.name!r} is Wan 2.2, which is not supported; valid: a text-to-video Wan 2.1")
+        if self.denoiser.get("time_cond_proj_dim"):
+            raise ValueError(f"{self.name!r} is a latent consistency model, whose network is told its guidance")
         return self
 
     @property
@@ -159,7 +161,7 @@ class Folder:
 
 def signal(given: Mapping[str, Any], trained: int, name: str) -> Floats:
     """Cumulative alpha of a scheduler's configuration, float64 [trained]. Raises ValueError for an unknown schedule."""
-    schedule, ends = given.get("beta_schedule", "linear"), (given.get("beta_start", 1e-4), given.get("beta_end", 0.02))
+    schedule, ends = given.get("beta_schedule"), (given.get("beta_start", 1e-4), given.get("beta_end", 0.02))
     if given.get("trained_betas") is not None:
         betas = np.array(given["trained_betas"], np.float64)
     elif schedule == "linear":
@@ -169,9 +171,8 @@ def signal(given: Mapping[str, Any], trained: int, name: str) -> Floats:
     elif schedule == "squaredcos_cap_v2":
         return squared_cosine(trained)
     else:
-        raise ValueError(
-            f"{name!r} has the beta schedule {schedule!r}; valid: linear, scaled_linear, squaredcos_cap_v2"
-        )
+        known, its = "linear, scaled_linear, squaredcos_cap_v2", given.get("_class_name")
+        raise ValueError(f"{name!r} has the beta schedule {schedule!r} (of {its}); valid: {known}")
     found = np.cumprod(1 - betas)
     if given.get("rescale_betas_zero_snr"):  # Lin et al. 2024, algorithm 1
         root = np.sqrt(found)

@@ -18,7 +18,7 @@ MOST = 8192
 
 def read(text: str, what: str) -> Any:
     """A picture (of PIL) out of base64, or out of a data: URL. Raises ValueError for anything else."""
-    from PIL import Image
+    from PIL import Image, ImageOps
 
     right = "a PNG, JPEG or WebP in base64"
     _, _, body = text.partition(",") if text.startswith("data:") else ("", "", text)
@@ -32,7 +32,7 @@ def read(text: str, what: str) -> Any:
             picture = Image.open(io.BytesIO(data), formats=FORMATS)
             small = max(picture.size) <= MOST
             if small:
-                picture.load()
+                picture = ImageOps.exif_transpose(picture)
     except Exception:  # of many kinds, for broken files
         raise ValueError(f"`{what}` cannot be read as a picture; it should be {right}") from None
     if not small:
@@ -62,7 +62,10 @@ def missing(item: Item, size: tuple[int, int], shrinking: int) -> NDArray[np.boo
     height, width = size[0] // shrinking, size[1] // shrinking
     if not item.mask:
         return np.ones((height, width), bool)
-    white = _white(read(item.mask, "mask").resize((size[1], size[0])))
+    from PIL import Image
+
+    white = Image.fromarray(_white(read(item.mask, "mask")).astype(np.uint8) * 255)
+    white = np.asarray(white.resize((size[1], size[0]), Image.Resampling.BOX)) > 0  # a thin line stays
     return np.asarray(white.reshape(height, shrinking, width, shrinking).any((1, 3)), bool)
 
 

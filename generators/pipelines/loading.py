@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple
 
-from generators.pipelines.folder import Folder
+from generators.pipelines.folder import PICKLED, Folder
 from generators.pipelines.prompts import Prompts
 from search.batching import OutOfMemory, out_of_memory
 
@@ -65,7 +65,8 @@ def found(path: str, revision: str | None = None, variant: str | None = None) ->
 
 def looks_local(path: str) -> bool:
     """Whether a path is of this machine; a hub's id is `owner/name`."""
-    return Path(path).exists() or path.startswith((".", "/", "~")) or path.count("/") != 1 or bool(Path(path).suffix)
+    file = Path(path).suffix in (*PICKLED, ".safetensors")
+    return Path(path).exists() or path.startswith((".", "/", "~")) or path.count("/") != 1 or file
 
 
 def sentence(error: BaseException) -> str:

@@ -141,6 +141,15 @@ def test_pictures_that_cannot_be_used_are_refused(
         config.check(Item(prompt="x", **item))
 
 
+def test_a_thin_hole_stays_open_when_the_picture_is_made_smaller() -> None:
+    from generators.pipelines.given import missing
+
+    mask = np.zeros((160, 160), np.uint8)
+    mask[:, 80] = 255
+    open_ = missing(Item(prompt="x", image=png(np.zeros((160, 160, 3), np.uint8)), mask=png(mask)), (16, 16), 2)
+    np.testing.assert_array_equal(open_.any(0), [False] * 4 + [True] + [False] * 3)
+
+
 def test_a_mask_alone_is_refused() -> None:
     with pytest.raises(ValueError, match="a `mask` goes with an `image`"):
         Item(prompt="x", mask=png(HOLE))

@@ -85,6 +85,41 @@ def test_a_hub_id_that_is_not_cached_is_refused_offline(monkeypatch: pytest.Monk
     fails("nobody/nothing-of-the-kind", monkeypatch, "is no folder, and is not to be had as a hub's id: ")
 
 
+@pytest.mark.parametrize(
+    ("path", "local"),
+    [
+        ("stabilityai/stable-diffusion-3.5-large", False),
+        ("black-forest-labs/FLUX.1-dev", False),
+        ("models/sd.ckpt", True),
+        ("./sd", True),
+        ("/models/sd", True),
+        ("sd", True),
+    ],
+)
+def test_hub_ids_are_told_from_paths(path: str, local: bool) -> None:
+    assert loading.looks_local(path) == local
+
+
+def test_networks_and_levels_that_are_others_are_refused(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def changed(part: str, **changes: Any) -> None:
+        file = copy / part
+        file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+    changed("scheduler/scheduler_config.json", num_train_timesteps=10)
+    fails(copy, monkeypatch, "has 10 levels; steps must be as many or fewer, not 11", steps=11)
+    changed("scheduler/scheduler_config.json", beta_schedule=None, _class_name="EDMEulerScheduler")
+    fails(copy, monkeypatch, r"beta schedule None \(of EDMEulerScheduler\); valid: linear")
+    changed("scheduler/scheduler_config.json", prediction_type="score")
+    fails(copy, monkeypatch, "predicts 'score'; valid: epsilon, v_prediction")
+    changed("unet/config.json", in_channels=9)
+    changed(
+        "scheduler/scheduler_config.json", prediction_type="epsilon", beta_schedule="linear", num_train_timesteps=1000
+    )
+    fails(copy, monkeypatch, "takes 9 channels of latents, where a text-to-image one has 4")
+    changed("unet/config.json", time_cond_proj_dim=256)
+    fails(copy, monkeypatch, "is a latent consistency model")
+
+
 def test_only_what_the_operator_names_is_read(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WINNOW_IMAGE_MODELS", "a,b/c")
     from generators.pictures import Pictures

@@ -1,4 +1,4 @@
-"""The bench of GPUs, run without one: its parts work, and no step asks for what would wait for a device."""
+"""`bench.gpu`, run without a GPU, here beside what has imported the same: no step asks for what would wait."""
 
 import json
 
