@@ -1,16 +1,15 @@
 """Class-conditional diffusion over 28x28 handwritten digits, small enough to run anywhere."""
 
-from collections.abc import Collection
 from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from pydantic import Field, PrivateAttr, model_validator
+from pydantic import Field, model_validator
 
-from generators.denoising import Model, Network
+from generators.denoising import Model, Network, Preserving, always
 from generators.diffusion import Diffusion
-from generators.sampler import LEVELS, SKIPS, Precision, Sampler
+from generators.sampler import LEVELS, OFFERS, SKIPS, Guided, Levered, Precision
 from generators.tracing import traced
 from search.plugins import plugin
 from search.ports import Floats, Generator, Item, Many
@@ -19,35 +18,32 @@ NULL_CLASS = 10
 WEIGHTS = Path(__file__).parent / "weights"
 CLASSES = tuple("0123456789")
 
-OFFERS = ("preview", "stochastic_step", "renoise", "neighbours", "log_weights", "trajectory", "draws_images")
+SIDES = (28, 28)
 
 
-class DigitsUnconditional(Sampler):
+class DigitsUnconditional(Levered):
     """A digit of any class: the prompt is not told to the network."""
 
+    @property
+    def picture(self) -> tuple[int, int]:
+        """As MNIST's digits."""
+        return SIDES
 
-class Digits(Sampler):
+
+class Digits(Guided, Levered):
     """A digit of the class that the prompt names."""
 
-    guidance: float = Field(1.0, ge=0, le=20, description="Classifier-free guidance; 1 is none and costs half.")
     guidance_interval: Many[int] | None = Field(
         None,
         min_length=2,
         max_length=2,
         description="The cleanest and the noisiest level, 0 to 999, with guidance; without it the others cost half.",
     )
-    _factors: int = PrivateAttr(1)  # most laws whose product a method may sample: it sets no field, so it is none
 
     @property
-    def evaluations(self) -> int:
-        """Those of the solver, each of which is two when guided or for a method with targets of two factors."""
-        return super().evaluations * (self._factors if self.guidance == 1 else 2)
-
-    def suited(self, needs: Collection[str]) -> Self:
-        """Ready for two factors, with and without the class, where a method needs weights."""
-        suited = super().suited(needs).model_copy()
-        suited._factors = 2 if "log_weights" in needs else 1
-        return suited
+    def picture(self) -> tuple[int, int]:
+        """As MNIST's digits."""
+        return SIDES
 
     @model_validator(mode="after")
     def _interval(self) -> Self:
@@ -128,8 +124,8 @@ def model(weights: str, dtype: Precision = "float32") -> Model:
         network=_network(weights, dtype),
         kind="v",
         shape=(4, 14, 14),
-        signal=squared_cosine(),
-        null=NULL_CLASS,
+        schedule=Preserving(squared_cosine()),
+        null=always(NULL_CLASS),
         decode=images,
         device=device,
         skips=SKIPS,

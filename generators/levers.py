@@ -47,7 +47,7 @@ class Levers:
         columns: dict[str, NDArray[Any]] = {
             "timesteps": np.tile(np.array(listed, np.int16), (n, 1)),
             "shift": np.tile(np.array([self.shift, self.above], np.int64), (n, 1)),
-            "at": np.full(n, -1, np.int64),
+            "at": np.full(n, -1, model.schedule.index),
         }
         if model.skips:
             scales = self.skip or (1.0,) * model.skips
@@ -62,7 +62,7 @@ class Levers:
 
     def limited(self, n: int, trained: int) -> dict[str, NDArray[Any]]:
         """The levels with guidance, and what guided rows have cost."""
-        low, high = self.guided or (0, trained - 1)
+        low, high = self.guided or (0, trained)
         return {"guided": np.tile(np.array([low, high], np.int64), (n, 1)), "evaluations": np.zeros(n, np.int64)}
 
     def started(self, named: Words) -> Words:

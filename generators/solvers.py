@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
+from generators.denoising import Flow, Preserving
 from generators.levers import interpolated
 from search.ports import Floats, Ints
 
@@ -78,12 +79,17 @@ class Past(NamedTuple):
 
 
 class Way(NamedTuple):
-    """What rows at one place have in common. signal: the trained levels', as bytes. timesteps: listed ones, or ()."""
+    """What rows at one place have in common. over: see `over`. timesteps: listed ones, or ()."""
 
     solver: Solver
-    signal: bytes
+    over: Flow | bytes
     levels: int
     timesteps: tuple[int, ...] = ()
+
+
+def over(schedule: Preserving | Flow) -> Flow | bytes:
+    """Levels by their value: a flow, or the cumulative alphas as bytes."""
+    return schedule if isinstance(schedule, Flow) else schedule.signal.tobytes()
 
 
 def stepped(way: Way, at: int, x: Any, x0hat: Any, past: Past, ratio: Any = None) -> tuple[Any, Past]:
@@ -167,13 +173,15 @@ def _kept(past: Past, known: int, *latents: Any) -> Past:
 
 @lru_cache(256)
 def _scheduler(way: Way) -> Any:
-    """A scheduler of diffusers at its beginning, over our schedule; it takes x0hat as the network's output."""
+    """A scheduler of diffusers at its beginning, over our levels; it takes x0hat as the network's output."""
     import diffusers
 
-    trained = np.frombuffer(way.signal)
     found = getattr(diffusers, _CLASSES[way.solver])
     with warnings.catch_warnings():  # diffusers hands tensors to numpy in a way that numpy will drop
         warnings.filterwarnings("ignore", "__array__", DeprecationWarning)
+        if isinstance(way.over, Flow):
+            return _flowing(found, way.over, way.levels)
+        trained = np.frombuffer(way.over)
         scheduler = found(num_train_timesteps=len(trained), prediction_type="sample", timestep_spacing="trailing")
         scheduler.alphas_cumprod = trained  # in place of the float32 product that it made of its own betas
         scheduler.set_timesteps(way.levels)
@@ -193,3 +201,14 @@ def _list(scheduler: Any, trained: Floats, timesteps: tuple[int, ...]) -> None:
     sigmas = (((1 - trained) / trained) ** 0.5)[at].astype(np.float32)
     scheduler.timesteps = torch.as_tensor(at[places]).to(scheduler.timesteps)
     scheduler.sigmas = torch.cat([torch.as_tensor(sigmas[places]), scheduler.sigmas[-1:]])
+
+
+def _flowing(found: Any, flow: Flow, levels: int) -> Any:
+    """The scheduler over a flow's levels. They work in log(a / s): of pure noise they see signal of one part in 1e4."""
+    import torch
+
+    scheduler = found(prediction_type="sample", use_flow_sigmas=True, flow_shift=flow.shift)
+    scheduler.set_timesteps(levels)
+    s = flow.levels(np.full(levels + 1, levels), np.arange(levels + 1)).s
+    scheduler.sigmas = torch.tensor(np.minimum(s, 1 - 1e-4))
+    return scheduler

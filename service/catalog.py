@@ -29,6 +29,7 @@ from service.checks import (
     unmet,
     unopposed,
     unplaced,
+    unseen,
     unspoken,
     untargeted,
     unusable,
@@ -195,7 +196,7 @@ def prepare(spec: JobSpec) -> Prepared:
     if model:
         errors.extend(fault for judge in judges for fault in unwatched(model, judge.choice, f"{judge.role}s"))
         errors.extend(unusable(spec, [model.config, *(judge.choice.config for judge in judges)]))
-        errors.extend(uncounted(spec, model) + unspoken(spec, model))
+        errors.extend(uncounted(spec, model) + unspoken(spec, model) + unseen(spec, model))
     if method:
         errors.extend(unkept(spec, method) + unweighted(spec, method) + unplaced(method))
         errors.extend(unopposed(spec, method))

@@ -45,8 +45,9 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any] | None]] = [
 
 
 def test_every_builtin_is_examined() -> None:
-    """But for the terrain and language models, whose networks take their time, and endpoints: their own tests do it."""
-    assert {"terrain", "endpoint", "smollm2", "language"} | {name for name, _, _ in CASES} == set(GENERATORS.names())
+    """But for terrain, language models and pipelines, whose networks take their time, and endpoints: by their own."""
+    others = {"terrain", "endpoint", "smollm2", "language", "diffusers"}
+    assert others | {name for name, _, _ in CASES} == set(GENERATORS.names())
 
 
 @pytest.mark.parametrize(("name", "config", "company"), CASES)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from generators.builtin import GENERATORS
-from generators.denoising import Model
+from generators.denoising import Model, Preserving, always
 from generators.diffusion import Diffusion
 from generators.digits import evaluated, loaded, scaled, squared_cosine
 from generators.levers import Levers, interpolated, nearest
@@ -36,7 +36,7 @@ def network(x: Any, level: Any, label: Any) -> Any:
 
 
 def toy(levels: int = 7, solver: Solver = "ddim", guidance: float = 1.0, eta: float = 0.0, **set_: Any) -> Diffusion:
-    model = Model("soft", network, "v", (2, 3), SIGNAL, 0, decode=lambda x: list(x.tolist()))
+    model = Model("soft", network, "v", (2, 3), Preserving(SIGNAL), always(0), decode=lambda x: list(x.tolist()))
     eta = 1.0 if solver == "pc" else eta
     return Diffusion(model, lambda item: int(item.prompt or 0), levels, eta, guidance, solver, levers=Levers(**set_))
 
