@@ -47,10 +47,23 @@ def strict(n_items: int = 40) -> dict[str, Any]:
     }
 
 
+def molecules() -> dict[str, Any]:
+    """Molecules by drug-likeness, with how hard they are to make beside it."""
+    return {
+        "model": "molecules",
+        "items": [{"id": "free"}, {"id": "a benzene ring", "prompt": "[C][=C][C][=C][C][=C][Ring1][=Branch1]..."}],
+        "search": {"method": "best_of_n", "n": 24, "select": "pareto"},
+        "verifiers": ["molecule/qed", {"name": "molecule/sa", "limit": 3.5}],
+        "top_k": 4,
+        "seed": 1,
+    }
+
+
 JOBS: dict[str, dict[str, Any]] = {
     "best": job({"method": "best_of_n", "n": 32}),
     "particles": job({"method": "feynman_kac", "particles": 32, "tilt": 6.0, "begin": 2, "ess": 0.8}),
     "strict": strict(),
+    "molecules": molecules(),
 }
 
 
@@ -105,6 +118,13 @@ def shoot(browser: Browser, url: str, ids: dict[str, str]) -> None:
     page.evaluate("document.querySelector('[data-item=\"3\"]').scrollIntoView()")
     page.wait_for_timeout(400)
     keep(page, "genealogy", whole=False)
+    settled(page, f"{url}/#/jobs/{ids['molecules']}")
+    page.get_by_test_id("show-front").first.locator("summary").click()
+    page.locator("[data-testid=front] .main-svg").first.wait_for()
+    page.locator("[data-testid=gallery]").scroll_into_view_if_needed()
+    page.evaluate("document.querySelector('[data-testid=gallery]').scrollIntoView()")
+    page.wait_for_timeout(400)
+    keep(page, "molecules", whole=False)
     for name, options in {"dark": {"viewport": DESKTOP, "color_scheme": "dark"}, "phone": {"viewport": PHONE}}.items():
         page = browser.new_page(**options)
         settled(page, f"{url}/#/jobs/{ids['best']}")

@@ -1,5 +1,6 @@
 """The trained model: what it draws are molecules, given symbols stay, and a prompt that cannot be used says why."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,24 @@ def test_without_the_interpreter_it_is_the_same_network() -> None:
     with torch.inference_mode():
         for n in (1, 5):
             assert torch.equal(loaded("molecules")[0](given[:n]).cpu(), eager.eval()(given[:n]))
+
+
+def test_training_hides_every_count_as_often_and_weighs_rows_alike() -> None:
+    """Of 80 rows of 40 symbols two have each count hidden; a row with one symbol hidden weighs as one with all."""
+    import torch
+
+    from generators.training.molecules import loss, masked
+
+    clean = torch.zeros(80, 40, dtype=torch.int64)
+    noisy, hidden = masked(clean, 27)
+    assert sorted(hidden.sum(1).tolist()) == sorted([*range(1, 41)] * 2)
+    assert torch.equal(noisy == 27, hidden)
+    scores = torch.zeros(2, 40, 4)
+    scores[1, :, 0] = 1.0
+    hidden = torch.zeros(2, 40, dtype=torch.bool)
+    hidden[0, 7] = hidden[1] = True
+    each = math.log(4), math.log(math.e + 3) - 1
+    assert loss(scores, clean[:2], hidden).item() == pytest.approx(sum(each) / 2)
 
 
 def test_given_symbols_stay_and_cost_nothing() -> None:

@@ -230,7 +230,7 @@ function answerView(answer, job) {
 }
 
 /** What a verdict rests on: a property's value, the case that failed; of a program also the tier that it ran in. */
-const why = (score) => h("div", { class: "sub" }, foreign(score.reason, { clamp: 160, name: "reason.txt" }));
+const why = (score) => h("div", { class: "muted" }, foreign(score.reason, { clamp: 160, name: "reason.txt" }));
 
 function verdict(score, role) {
   const mark =
