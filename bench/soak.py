@@ -261,6 +261,10 @@ def main() -> None:
     result: dict[str, Any] = {"bench": "soak", "minutes": options.minutes, "rate": options.rate}
     result |= {"killed": dict(soak.killed), "statuses": dict(sorted(soak.load.statuses.items()))}
     result |= {"audit": audit, "growth": grown(soak.series)}
+    minutely = soak.series[:: max(1, int(60 / EVERY))]
+    result["minutely"] = {
+        name: [round(row[name], 1) for row in minutely] for name in ("api_mb", "api_files", "redis_mb")
+    }
     printed(json.loads(json.dumps(result)), options.out)
 
 

@@ -21,6 +21,7 @@ GENERATORS = Registry(
         "smollm2": "generators.language:smollm2",
         "language": "generators.language:language",
         "endpoint": "generators.openai:endpoint",
+        "diffusers": "generators.pictures:diffusers",
     },
     ModelConfig,
 )

@@ -7,6 +7,14 @@ import numpy as np
 from search.keys import Words, threefry
 
 
+def placed(array: Any, device: str) -> Any:
+    """An array as a tensor on a device, copied; a GPU is not waited for."""
+    import torch
+
+    here = torch.tensor(np.ascontiguousarray(array))
+    return here.pin_memory().to(device, non_blocking=True) if device.startswith("cuda") else here.to(device)
+
+
 def bits(keys: Words, step: Any, size: int, device: Any) -> tuple[Any, Any]:
     """The words of `search.keys.bits` as two int32 tensors [n, size] on `device`.
 
@@ -16,7 +24,7 @@ def bits(keys: Words, step: Any, size: int, device: Any) -> tuple[Any, Any]:
 
     def column(words: Any) -> Any:
         words = np.ascontiguousarray(np.broadcast_to(np.asarray(words, np.uint32), len(keys)))
-        return torch.tensor(words.view(np.int32), device=device)[:, None]
+        return placed(words.view(np.int32), str(device))[:, None]
 
     counter = torch.arange(size, dtype=torch.int32, device=device)[None]
     return threefry(column(keys[:, 0]), column(keys[:, 1]), column(step), counter)

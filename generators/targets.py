@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from generators import correctors, noise
-from generators.denoising import Levels, Model, predictions, step
+from generators.denoising import Levels, Model, labels, predictions, step
 from search.keys import START, Words, normals
 from search.ports import Floats, Generator, Ints, Item, Rows
 
@@ -28,7 +29,7 @@ class Target:
     """
 
     model: Model
-    label: Callable[[Item], int]
+    label: Callable[[Item], Any]
     levels: int
     exponents: tuple[float, ...]
 
@@ -72,7 +73,7 @@ class Target:
         columns = {
             "x": x,
             "x0": np.zeros_like(x),
-            "label": np.array([self.label(item) for item in items], np.int64),
+            "label": labels([self.label(item) for item in items]),
             "levels": np.full(n, self.levels, np.int64),
             "exponents": np.tile(np.array(self.exponents, np.float64), (n, 1)),
             "log_weight": np.full(n, weight),
@@ -139,15 +140,13 @@ class Target:
         there = step(size * x0 + (1 - size) * x / a, size * (x - a * x0) / s, a, s, a_next, s_next, 1.0, spread * xi)
         return torch.where(model.tensor(moving).reshape(-1, *[1] * (x.ndim - 1)), there, x)
 
-    def _evaluate(self, x: Any, at: Levels, label: Ints) -> list[Any]:
+    def _evaluate(self, x: Any, at: Levels, label: NDArray[Any]) -> list[Any]:
         """x0hat of every factor."""
         import torch
 
-        labels = [self.model.tensor(label)]
-        if len(self.exponents) == 2:
-            labels = [torch.full_like(labels[0], self.model.null), *labels]
-        n, level = len(labels), self.model.tensor(at.trained)
-        outputs = self.model.network(torch.cat([x] * n), torch.cat([level] * n), torch.cat(labels)).chunk(n)
+        both = [self.model.null(label), label] if len(self.exponents) == 2 else [label]
+        n, level, told = len(both), self.model.tensor(at.trained), self.model.told(np.concatenate(both))
+        outputs = self.model.network(torch.cat([x] * n), torch.cat([level] * n), told).chunk(n)
         a, s = self.model.per_row(at.a, at.s)
         return [predictions(self.model.kind, x, output, a, s)[0] for output in outputs]
 

@@ -68,14 +68,15 @@ class Engine:
         advance = self.network(generator)
         if generator.batch_key in self.profiled:
             return
-        if (limit := getattr(generator, "limit", None)) is not None:  # it knows best: see `Remote`
-            advance.allow(limit)
-            return
 
         def rows(n: int) -> Rows:
             return generator.start([item] * n, keys.rows(keys.problem(0, item.id), 0, n))
 
         loop = asyncio.get_running_loop()
+        limit = await loop.run_in_executor(self.device, contained, getattr, generator, "limit", None)  # it may load
+        if limit is not None:  # it knows best: see `Remote`
+            advance.allow(limit)
+            return
         best = await loop.run_in_executor(self.device, contained, best_limit, generator.advance, rows, self.most)
         advance.allow(best)
         self.profiled.add(generator.batch_key)

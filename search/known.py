@@ -84,4 +84,5 @@ class Known:
 
 
 def _place(judge: Hashable, item: Item) -> Hashable:
-    return judge, item.id, item.prompt, item.messages, repr(item.target)
+    pictures = short(item.image), short(item.mask)
+    return judge, item.id, item.prompt, item.messages, repr(item.target), pictures

@@ -46,11 +46,19 @@ class Item(Frozen):
     prompt: str = Field(default="", max_length=100_000, description="What the model is asked.")
     messages: Many[Message] = Field(default=(), max_length=1000, description="A conversation, in place of `prompt`.")
     target: JsonValue = Field(default=None, description="What verifiers and graders compare with.")
+    image: str = Field(
+        default="", max_length=15_000_000, description="A picture to go on from: PNG, JPEG or WebP in base64."
+    )
+    mask: str = Field(
+        default="", max_length=15_000_000, description="A picture, white where `image` is to be filled in."
+    )
 
     @model_validator(mode="after")
     def _one(self) -> Self:
         if self.prompt and self.messages:
             raise ValueError("an item has a `prompt` or `messages`, not both")
+        if self.mask and not self.image:
+            raise ValueError("a `mask` goes with an `image`; this item has none")
         return self
 
     @property

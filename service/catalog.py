@@ -29,6 +29,7 @@ from service.checks import (
     unmet,
     unopposed,
     unplaced,
+    unseen,
     unspoken,
     untargeted,
     unusable,
@@ -149,7 +150,8 @@ def faults(error: ValidationError, model: type[BaseModel], loc: tuple[int | str,
     return out
 
 
-def _choose(registry: Registry, name: str, config: Mapping[str, Any], loc: tuple[int | str, ...]) -> Choice:
+def chosen(registry: Registry, name: str, config: Mapping[str, Any], loc: tuple[int | str, ...]) -> Choice:
+    """The plug-in of that name with its configuration. Raises Invalid."""
     try:
         plugin = registry.find(name)
     except Unknown as unknown:
@@ -167,10 +169,13 @@ def _choose(registry: Registry, name: str, config: Mapping[str, Any], loc: tuple
 def prepare(spec: JobSpec) -> Prepared:
     """Resolve every name of a spec. Raises Invalid with all faults found."""
     errors: list[dict[str, Any]] = []
+    if (preset := spec.model.preset) is not None:
+        message = f"preset {preset!r} is known where jobs are submitted one by one, and not here; give its settings"
+        errors.append({"loc": ["model", "preset"], "msg": message})
 
     def choose(registry: Registry, name: str, config: Mapping[str, Any], *loc: int | str) -> Choice | None:
         try:
-            return _choose(registry, name, config, loc)
+            return chosen(registry, name, config, loc)
         except Invalid as invalid:
             errors.extend(invalid.errors)
             return None
@@ -191,7 +196,7 @@ def prepare(spec: JobSpec) -> Prepared:
     if model:
         errors.extend(fault for judge in judges for fault in unwatched(model, judge.choice, f"{judge.role}s"))
         errors.extend(unusable(spec, [model.config, *(judge.choice.config for judge in judges)]))
-        errors.extend(uncounted(spec, model) + unspoken(spec, model))
+        errors.extend(uncounted(spec, model) + unspoken(spec, model) + unseen(spec, model))
     if method:
         errors.extend(unkept(spec, method) + unweighted(spec, method) + unplaced(method))
         errors.extend(unopposed(spec, method))

@@ -101,6 +101,15 @@ def unspoken(spec: JobSpec, model: Choice) -> list[dict[str, Any]]:
     return [{"loc": ["items", i, "messages"], "msg": message} for i in spoken[:10]]
 
 
+def unseen(spec: JobSpec, model: Choice) -> list[dict[str, Any]]:
+    """Pictures for a model that takes none; the first ten."""
+    if "image" in model.plugin.facts.offers:
+        return []
+    message = f"{model.plugin.name!r} takes no picture; leave `image` out"
+    shown = [i for i, item in enumerate(spec.items) if item.image]
+    return [{"loc": ["items", i, "image"], "msg": message} for i in shown[:10]]
+
+
 def uncounted(spec: JobSpec, model: Choice) -> list[dict[str, Any]]:
     """A limit on tokens of a model that counts none."""
     assert isinstance(model.config, ModelConfig)

@@ -38,6 +38,8 @@ def _same_items(one: tuple[str, JobSpec], other: tuple[str, JobSpec]) -> None:
             raise Different(f"item {item.id!r} of job {here} is not in job {there}")
         if twin.prompt != item.prompt:
             raise Different(f"item {item.id!r} has another prompt in job {here} than in job {there}")
+        if (twin.image, twin.mask) != (item.image, item.mask):
+            raise Different(f"item {item.id!r} has another picture in job {here} than in job {there}")
         if json.dumps(twin.target, sort_keys=True) != json.dumps(item.target, sort_keys=True):  # 1 is not true here
             raise Different(f"item {item.id!r} has another target in job {here} than in job {there}")
     if more := next((item.id for item in second.items if item.id not in mine), None):

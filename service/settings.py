@@ -39,6 +39,9 @@ class Settings(BaseSettings):
     language_models: str = Field(
         default="", description="What the model `language` may be: folders, GGUF files, hub ids, commas between."
     )
+    image_models: str = Field(
+        default="", description="What the model `diffusers` may load: folders, files, hub ids, commas between."
+    )
     programs: Literal["auto", "strict", "lite"] = Field(
         default="auto",
         description="Walls around programs: the best there are, or one tier. From the environment alone.",

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from generators.denoising import Kind, Model, predictions, step
+from generators.denoising import Kind, Model, Preserving, always, predictions, step
 from generators.diffusion import Diffusion
 from generators.digits import squared_cosine
 from search import keys
@@ -64,7 +64,9 @@ def network(x: Any, level: Any, label: Any) -> Any:
 
 
 def toy(**settings: Any) -> Diffusion:
-    model = Model("toy", network, "v", (2, 3), squared_cosine(), null=9, decode=lambda x: list(x.tolist()))
+    model = Model(
+        "toy", network, "v", (2, 3), Preserving(squared_cosine()), always(9), decode=lambda x: list(x.tolist())
+    )
     return Diffusion(model, lambda item: 4, **{"levels": 5, **settings})
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from generators.builtin import GENERATORS
 from generators.conformance import examine
-from generators.denoising import Model
+from generators.denoising import Model, Preserving, always
 from generators.diffusion import Diffusion
 from generators.digits import squared_cosine
 from generators.targets import Target, placed, quietest
@@ -33,7 +33,7 @@ def network(x: Any, level: Any, label: Any) -> Any:
 
 
 def toy(steps: int, **settings: Any) -> Diffusion:
-    model = Model("plane", network, "sample", (2,), SIGNAL, null=NULL, decode=lambda x: list(x.tolist()))
+    model = Model("plane", network, "sample", (2,), Preserving(SIGNAL), always(NULL), decode=lambda x: list(x.tolist()))
     return replace(Diffusion(model, lambda item: CLASS, steps, 1.0), **settings)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from generators.conformance import examine
-from generators.denoising import Model
+from generators.denoising import Model, Preserving, always
 from generators.diffusion import Diffusion
 from generators.digits import Digits, squared_cosine
 from search import keys
@@ -22,7 +22,9 @@ def network(x: Any, level: Any, label: Any) -> Any:
 
 
 def toy(**settings: Any) -> Diffusion:
-    model = Model("watched", network, "v", (2, 3), squared_cosine(), null=9, decode=lambda x: list(x.tolist()))
+    model = Model(
+        "watched", network, "v", (2, 3), Preserving(squared_cosine()), always(9), decode=lambda x: list(x.tolist())
+    )
     return Diffusion(model, lambda item: 4, **{"levels": 5, **settings})
 
 

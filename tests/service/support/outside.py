@@ -32,6 +32,7 @@ outside/elsewhere = outside:elsewhere
 outside/unloadable = outside:unloadable
 outside/deadly = outside:deadly
 outside/above = outside:above
+outside/warm = outside:warm
 outside/raising = outside:raising
 outside/leaky = outside:leaky
 outside/poisoned = outside:poisoned
@@ -145,6 +146,11 @@ def by_prompt(config: ByPrompt) -> Generator:
 
 class Nothing(Config):
     """No settings."""
+
+
+def warm(config: Nothing) -> Verifier:
+    """How much more red than blue a picture has, -1 to 1."""
+    return each(lambda a: Score(float(a.value[..., 0].mean() - a.value[..., 2].mean()) / 255))
 
 
 class Above(Config):
