@@ -52,7 +52,7 @@ class Diffusion:
 
     @property
     def batch_key(self) -> Hashable:
-        """The model, and what rows have columns for: guidance, a memory, watching, a given start; all else is per row."""
+        """The model, and what rows have columns for: guidance, memory, watching, a given start; all else is per row."""
         kept = (self.solver in solvers.REMEMBERING, self.watch > 0, self.given is not None)
         return ("diffusion", self.model.name, self.guidance != 1, *kept)
 
