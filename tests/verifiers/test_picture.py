@@ -106,6 +106,13 @@ def test_a_target_that_is_no_image_is_refused(wanted):
     assert one("image_similarity", NOISE, item).value is None
 
 
+def test_a_small_file_of_many_pixels_is_not_read():
+    item = target(np.zeros((4096, 1025), np.uint8))
+    assert len(item.target) < 20_000
+    with pytest.raises(ValueError, match="at most 4194304 are read"):
+        VERIFIERS.find("image_similarity").config().check(item)
+
+
 @pytest.mark.parametrize(
     ("said", "wanted", "distance"),
     [("kitten", "sitting", 3), ("", "abc", 3), ("abc", "", 3), ("flaw", "lawn", 2), ("a" * 50, "b" * 50, 50),
