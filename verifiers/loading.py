@@ -1,5 +1,6 @@
 """Networks of transformers, from a directory or a hub: safetensors only, every weight there, code never run."""
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -9,6 +10,7 @@ from pydantic import Field
 from search.ports import Config
 
 Dtype = Literal["float32", "bfloat16", "float16"]
+NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
@@ -29,13 +31,16 @@ class Unloadable(OSError):
 
     def __init__(self, path: str, error: Exception | str) -> None:
         where = Path(path)
+        if not where.exists() and NAME.fullmatch(path) is None:
+            super().__init__(f"model {path!r} is no directory here, and no name of a hub, owner/name")
+            return
         if not where.exists():
             what = "is no directory here, and the hub does not give it"
         elif where.is_dir() and _pickled(where):
             what = "cannot be read: it holds pickles, which are never loaded; convert it to safetensors"
         else:
             what = "cannot be read"
-        super().__init__(f"model {path!r} {what}: {str(error)[:300]}")
+        super().__init__(f"model {path!r} {what}: {' '.join(str(error).split())[:300]}")
 
 
 def _pickled(folder: Path) -> bool:

@@ -129,3 +129,22 @@ def test_a_pipeline_that_cannot_be_loaded_fails_the_job_in_one_sentence(
         assert view.state == "failed"
         item = next(iter(stack[1].items(view.id)))
         assert sentence in str((view.error, item.error))
+
+
+def test_the_door_of_images_draws_at_the_size_that_is_asked(
+    folders: tuple[Path, Path], stack: tuple[Stack, Client]
+) -> None:
+    search = {"model": {"path": str(folders[0]), "steps": 3}, "n": 3, "verifiers": ["trajectory_variance"]}
+    body = {"model": "diffusers", "prompt": "a fox", "size": "24x16", "response_format": "b64_json", "search": search}
+    reply = stack[1].http.post("/v1/images/generations", json=body, timeout=120)
+    assert reply.status_code == 200, reply.text
+    (found,) = reply.json()["data"]
+    with Image.open(io.BytesIO(base64.b64decode(found["b64_json"]))) as opened:
+        assert opened.size == (24, 16)
+    told = reply.json()["search"]
+    assert (told["drawn"], told["usage"]["evaluations"]) == (3, 9)
+    assert told["returned"][0]["scores"]["trajectory_variance"] < 0
+    twice = {**body, "search": {**search, "model": {**search["model"], "size": [16, 16]}}}  # type: ignore[dict-item]
+    refused = stack[1].http.post("/v1/images/generations", json=twice)
+    assert refused.status_code == 422
+    assert "size is given twice" in refused.json()["detail"]

@@ -87,6 +87,8 @@ def test_similarity_to_the_reference():
     shifted = np.clip(NOISE.astype(int) + 51, 0, 255).astype(np.uint8)
     by_hand = -np.mean((shifted / 255 - NOISE / 255) ** 2)
     assert one("image_similarity", shifted, target(NOISE), measure="mse").value == pytest.approx(by_hand)
+    own = Item(id="i", image=str(target(NOISE).target).partition(",")[2])
+    assert one("image_similarity", NOISE, own).value == pytest.approx(1)
     as_jpeg = one("image_similarity", NOISE, target(NOISE, "JPEG")).value
     assert 0.5 < as_jpeg < 1
     assert "[20, 30] and the reference [32, 48]" in one("image_similarity", GREY, target(NOISE)).reason
@@ -102,6 +104,13 @@ def test_a_target_that_is_no_image_is_refused(wanted):
     with pytest.raises(ValueError, match=r"of item 'odd' .* expected a data URL, data:image/png;base64"):
         VERIFIERS.find("image_similarity").config().check(item)
     assert one("image_similarity", NOISE, item).value is None
+
+
+def test_a_small_file_of_many_pixels_is_not_read():
+    item = target(np.zeros((4096, 1025), np.uint8))
+    assert len(item.target) < 20_000
+    with pytest.raises(ValueError, match="at most 4194304 are read"):
+        VERIFIERS.find("image_similarity").config().check(item)
 
 
 @pytest.mark.parametrize(

@@ -204,7 +204,7 @@ def test_what_cannot_be_loaded_says_so(eyes, tmp_path, monkeypatch):
         (tmp_path / "empty", "cannot be read"),
         (pickled, "it holds pickles, which are never loaded; convert it to safetensors"),
         ("nobody/nothing", "is no directory here, and the hub does not give it"),
-        (tmp_path / "none", "is no directory here"),
+        (tmp_path / "none", "is no directory here, and no name of a hub"),
         (eyes["over_clip"], "cannot be read"),
     ):
         with pytest.raises(OSError, match=why) as told:

@@ -15,6 +15,8 @@ from verifiers.each import Unreadable, shown
 Image = NDArray[np.uint8]
 LARGEST = 2**26
 """Pixels of an image, at most: 8192 x 8192."""
+REFERENCE = 2**22
+"""Pixels of a reference: a small file may hold many, and the API looks at it too."""
 KINDS = tuple(f"data:image/{kind};base64" for kind in ("png", "jpeg", "webp"))
 
 
@@ -59,27 +61,28 @@ def png(value: Any) -> bytes:
 
 
 def reference(item: Item) -> Image:
-    """The image in an item's target: a data URL of a PNG, JPEG or WebP. Raises Unreadable, a ValueError."""
+    """The image in an item's target, or else its own `image`: a PNG, JPEG or WebP. Raises Unreadable, a ValueError."""
     from PIL import Image as Pillow
 
+    own = item.image if item.target is None else ""
     try:
-        return decoded(item.target if isinstance(item.target, str) else "")
+        return decoded(item.target if isinstance(item.target, str) else own)
     except (binascii.Error, OSError, SyntaxError, ValueError, Pillow.DecompressionBombError) as error:
         why = f"target {shown(item.target)} of item {item.id!r} is no image that can be read: {error!s:.100}"
-        raise Unreadable(f"{why}; expected a data URL, data:image/png;base64,...") from error
+        raise Unreadable(f"{why}; expected a data URL, data:image/png;base64,..., or the item's `image`") from error
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def decoded(url: str) -> Image:
-    """The image in a data URL; read-only, since it is remembered. Raises ValueError, or what Pillow raises."""
+    """The image in a data URL or in plain base64; read-only, since it is remembered. Raises what Pillow raises."""
     from PIL import Image as Pillow
 
-    head, _, coded = url.partition(",")
-    if head not in KINDS:
+    head, comma, coded = url.rpartition(",")
+    if comma and head not in KINDS:
         raise ValueError(f"it begins with {head[:30]!r}; valid: {', '.join(KINDS)}")
     with Pillow.open(io.BytesIO(base64.b64decode(coded, validate=True)), formats=("PNG", "JPEG", "WEBP")) as opened:
-        if opened.width * opened.height > LARGEST:
-            raise ValueError(f"it has {opened.width} x {opened.height} pixels; at most {LARGEST} are judged")
+        if opened.width * opened.height > REFERENCE:
+            raise ValueError(f"it has {opened.width} x {opened.height} pixels; at most {REFERENCE} are read")
         found = np.array(opened.convert("L" if opened.mode in ("1", "L") else "RGB"))
     found.flags.writeable = False
     return found
