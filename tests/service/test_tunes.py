@@ -13,7 +13,9 @@ import httpx
 import numpy as np
 import pytest
 from helping import done, end, free_port, offspring, outcome, refused, take, until
+from typer.testing import CliRunner
 
+from service.cli import app
 from service.client import Client, tune, tune_of
 from service.client import trials as trials_call
 from service.feeder import Feeder
@@ -376,33 +378,29 @@ def test_levers_of_the_digits_are_searched_only_where_the_model_takes_them() -> 
     checked(TuneSpec.model_validate(spec))
 
 
-@pytest.fixture
-def port_of(client: Client) -> str:
-    return str(client.http.base_url)
+def command(client: Client, *words: str, given: str = "") -> Any:
+    """What `winnow` says, in this process."""
+    return CliRunner().invoke(app, list(words), input=given, env={"WINNOW_URL": str(client.http.base_url)})
 
 
-def command(url: str, *words: str, given: str = "") -> "subprocess.CompletedProcess[str]":
-    env = {**os.environ, "WINNOW_URL": url}
-    run = [sys.executable, "-m", "service.cli", *words]
-    return subprocess.run(run, input=given, env=env, capture_output=True, text=True, timeout=90)
-
-
-def test_the_command_line_follows_a_tune_to_its_preset(port_of: str) -> None:
+def test_the_command_line_follows_a_tune_to_its_preset(client: Client) -> None:
     spec = json.dumps(asked("by-hand", generations=1))
-    followed = command(port_of, "tune", "start", "-", given=spec)
-    assert followed.returncode == 0, followed.stderr
+    followed = command(client, "tune", "start", "-", given=spec)
+    assert followed.exit_code == 0, followed.stderr
     view = json.loads(followed.stdout)
     assert view["state"] == "completed"
     assert "10 of 10 trials" in followed.stderr.splitlines()[-1]
-    listing = command(port_of, "tune", "list").stdout
+    listing = command(client, "tune", "list").stdout
     assert f"{view['id']}  completed  by-hand  " in listing
-    assert "by-hand  toy/gaussian_mixture  {'weights': [1.0]" in command(port_of, "preset", "list").stdout
-    assert command(port_of, "preset", "delete", "by-hand").returncode == 0
-    gone = command(port_of, "preset", "delete", "by-hand")
-    assert gone.returncode == 1
+    assert "by-hand  toy/gaussian_mixture  {'weights': [1.0]" in command(client, "preset", "list").stdout
+    assert command(client, "preset", "delete", "by-hand").exit_code == 0
+    gone = command(client, "preset", "delete", "by-hand")
+    assert gone.exit_code == 1
     assert gone.stderr == "winnow: 404: no preset 'by-hand'\n"
-    bad = command(port_of, "tune", "start", "-", given=json.dumps(asked("bad", levers={"x": {"choices": [1]}})))
-    assert bad.stderr.startswith("winnow: 422: levers.x: 'x' is no field of 'toy/gaussian_mixture'; valid: means")
+    bad = command(client, "tune", "start", "-", given=json.dumps(asked("bad", levers={"x": {"choices": [1]}})))
+    assert bad.stderr.startswith(
+        "winnow: 422: levers.x: 'x' is no field of 'toy/gaussian_mixture'; valid: guide, means, "
+    )
 
 
 def test_one_start_noise_is_found_on_some_items_and_used_for_others(client: Client) -> None:
