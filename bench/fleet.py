@@ -5,7 +5,7 @@
 scaling: jobs on an endpoint (`generators.misbehaving`) that answers after 50 ms, one request in flight for each worker,
 so that cores do not matter: samples a second with so many workers, over that many times the rate of the first.
 queue: no-op shards a second by one process: through the queue client (publish, pull, end by the holder alone), and with
-SQL's fence as well (claims of what a pull brings, one commit a shard); beside it, in a Python that has them, no-op
+SQL's fence as well (what a pull brings is claimed and committed together); beside it, in a Python that has them, no-op
 tasks of dramatiq and of streaq by one worker, which keep no record of what was done. All on a Redis with AOF.
 keeping: what the feeder and the reconciler take of a core for 100 workers and 1,000,000 shards. Assumptions: a shard
 takes 10 s, so the fleet ends 10 a second, and as many have to be published; a look at the windows comes every 0.5 s, a
@@ -37,10 +37,10 @@ from service.queue import Broker
 from service.redis_server import start_redis
 from service.settings import Settings
 from service.spec import JobSpec, Ticket
-from service.store import Store, dispatch, shards
+from service.store import Store, commits, dispatch, shards
 from service.store import jobs as table
+from service.store.commits import Results
 from service.store.schema import shards as shards_table
-from service.store.shards import Results
 
 LATENCY = 0.05
 NOOP: dict[str, Any] = {"model": "toy/noop", "search": {"n": 1}, "verifiers": ["toy/linear"]}
@@ -116,17 +116,16 @@ def queue(folder: Path, count: int) -> dict[str, float]:
         for first in range(0, count, 256):
             broker.publish(tickets[first : first + 256])
         while done < count:
-            for delivery in broker.pull("w", broker.streams([], []), 64, expired=False):
-                done += broker.finish("w", delivery)
+            done += broker.finish_all("w", broker.pull("w", broker.streams([], []), 64, expired=False))
         alone = count / (time.perf_counter() - start)
         start, done = time.perf_counter(), 0
         while done < count:
             feeder.feed()
             while found := broker.pull("w", broker.streams([], []), 64, expired=False):
                 pairs = {(one.message, one.ticket.shard): one for one in found}
-                for pair, claim in store.write(shards.claim, "w", list(pairs)).claims.items():
-                    assert store.write(shards.commit, claim, Results())
-                    done += broker.finish("w", pairs[pair])
+                claims = store.write(shards.claim, "w", list(pairs)).claims
+                good = store.write(commits.commit_all, [(claim, Results()) for claim in claims.values()])
+                done += broker.finish_all("w", [pairs[pair] for pair, claim in claims.items() if claim in good])
         fenced = count / (time.perf_counter() - start)
     return {"winnow_client": alone, "winnow_with_sql": fenced}
 

@@ -1,24 +1,19 @@
 """Search methods on molecules at equal network calls, in the shape of SVDD's table (Li et al. 2024, arXiv 2408.08252).
 
-    python -m bench.molecules [--answers 60] [--trajectories 8] [--throughput] [--out FOLDER]
+    python -m bench.molecules [--answers 60] [--trajectories 8] [--out FOLDER]
 
 For each reward and method: `--answers` searches that may spend `--trajectories` whole molecules each, 40 evaluations a
 molecule. Of the answers that they return: median with an exact 95 % interval (order statistics), 10 % and 90 %
 quantiles, the share without a score (it counts as below all others), and the difference of the median to that of best
 of n with a 95 % bootstrap interval. `unscored` is the share of all candidates that were no molecules. Rewards: QED, and
 QED where SA is at most 3.5 (else 0). Prints one JSON object; with --out also writes it there, and a figure.
-
-With --throughput instead: `busy`, the share of the wall time in which the network was at work while RDKit scored every
-preview in processes, and without a verifier; `slower`, the one time over the other (they share the machine's cores).
 """
 
 import argparse
 import asyncio
-import json
-import threading
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +23,9 @@ from scipy.stats import binom
 from bench.printed import pictured
 from search.engine import Engine, Shared
 from search.metering import Budget, Metered
-from search.ports import Floats, Item, Rows, Task
+from search.ports import Answer, Floats, Generator, Item, Task
 from search.run import run
+from search.scoring import Judge
 from service import catalog
 from service.settings import core_count
 from service.spec import JobSpec
@@ -40,7 +36,6 @@ REWARDS: dict[str, Any] = {
     "qed": "molecule/qed",
     "qed with sa <= 3.5": {"name": "product", "factors": [{"verifier": "molecule/qed"}, EASY]},
 }
-FREE = "any"
 
 
 def searches(n: int) -> dict[str, dict[str, Any]]:
@@ -53,51 +48,35 @@ def searches(n: int) -> dict[str, dict[str, Any]]:
     }
 
 
-@dataclass(frozen=True, eq=False)
-class Watched:
-    """A generator whose network's hours are written down: (begin, end) of every call."""
+@dataclass(frozen=True)
+class Watch:
+    """Who looks on: a generator as it is used, and the tools of a search. `bench.molecules_pace` has another."""
 
-    inner: Any
-    hours: list[tuple[float, float]] = field(default_factory=list[tuple[float, float]])
-    lock: Any = field(default_factory=threading.Lock)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.inner, name)
-
-    def advance(self, rows: Rows) -> Rows:
-        """One step."""
-        began = time.perf_counter()
-        moved = self.inner.advance(rows)
-        with self.lock:
-            self.hours.append((began, time.perf_counter()))
-        return moved
-
-    def busy(self) -> float:
-        """Seconds in which at least one call was at work."""
-        total, end = 0.0, 0.0
-        for began, ended in sorted(self.hours):
-            total += max(0.0, ended - max(began, end))
-            end = max(end, ended)
-        return total
+    generator: Callable[[Any], Any] = lambda generator: generator
+    tools: Callable[..., Shared] = Shared
 
 
-async def found(verifier: Any, search: Mapping[str, Any], answers: int, company: int = 16) -> dict[str, Any]:
-    """One method under one reward; `each` holds the values of the returned answers, -inf without a score."""
+async def found(
+    verifier: Any, search: Mapping[str, Any], answers: int, company: int = 16, watch: Watch = Watch()
+) -> dict[str, Any]:
+    """One method under one reward, so many searches at once.
+
+    `each` holds the values of the returned answers, -inf without a score.
+    """
     job = {"model": "molecules", "items": [{}], "search": search, "verifiers": [verifier]}
     ready = catalog.prepare(JobSpec.model_validate(job))
     plan, factory = ready.plan, ready.method.plugin.factory
-    generator: Any = Watched(catalog.generator(ready.model))
+    generator = watch.generator(catalog.generator(ready.model))
     judge = catalog.judge(ready.of("verifier")[0])
     engine, gate = Engine(core_count()), asyncio.Semaphore(company)
-    await engine.load("molecules", generator, Item())
-    generator.hours.clear()
+    await warm(engine, generator, judge)
     values, spent, unscored = np.full(answers, -np.inf), list[Any](), list[float]()
 
     async def one(number: int) -> None:
         task = Task(Item(id=str(number)), number, 0, plan.samples)
         async with gate:
-            shared = Shared(engine, task, generator, [judge])
-            tools = Metered(shared, generator, 1, Budget.model_validate({}), plan.verdicts(generator.steps))
+            tools = watch.tools(engine, task, generator, [judge])
+            tools = Metered(tools, generator, 1, Budget.model_validate({}), plan.verdicts(generator.steps))
             outcome = await run(factory(task, tools, plan), tools)
         if outcome.population is None:
             raise outcome.error or RuntimeError("nothing found")
@@ -111,8 +90,15 @@ async def found(verifier: Any, search: Mapping[str, Any], answers: int, company:
     wall = time.perf_counter() - began
     currencies = ("evaluations", "previews", "verifier_calls", "verifier_seconds")
     costs = {c: float(np.mean([getattr(one, c) for one in spent])) for c in currencies}
-    return {"search": search, **costs, "seconds": wall / answers, "busy": generator.busy() / wall,
-            "unscored": float(np.mean(unscored)), "each": values}  # fmt: skip
+    return {"search": search, **costs, "seconds": wall / answers, "unscored": float(np.mean(unscored)), "each": values}
+
+
+async def warm(engine: Engine, generator: Generator, judge: Judge) -> None:
+    """Load the network and start the judge's processes: both are once a worker, and no part of a search."""
+    await engine.load("molecules", generator, Item())
+    tools = Shared(engine, Task(Item(id="warm"), 0, 0, 8), generator, [judge])
+    await tools.preview(await tools.advance(await tools.start(0, 8)))
+    await engine.judge(judge, [Answer("C" * n, Item()) for n in range(1, 65)])
 
 
 def median(values: Floats) -> dict[str, float]:
@@ -144,17 +130,6 @@ def compared(verifier: Any, every: Mapping[str, Mapping[str, Any]], answers: int
     return results
 
 
-def keeping_up(search: Mapping[str, Any], answers: int) -> dict[str, float]:
-    """How busy the network was while RDKit scored every preview, and how much slower that made a search."""
-    free, scored = (asyncio.run(found(verifier, search, answers)) for verifier in (FREE, REWARDS["qed"]))
-    return {
-        "busy": scored["busy"],
-        "busy without a verifier": free["busy"],
-        "slower": scored["seconds"] / free["seconds"],
-        "scored a second": scored["verifier_calls"] / scored["seconds"],
-    }
-
-
 def figure(rewards: Mapping[str, Any], path: Path) -> None:
     """Medians with intervals, and the quantiles, one panel a reward."""
     import matplotlib
@@ -182,13 +157,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--answers", type=int, default=60)
     parser.add_argument("--trajectories", type=int, default=8)
-    parser.add_argument("--throughput", action="store_true", help="how RDKit keeps up, and no table")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args(arguments)
     every = searches(options.trajectories)
-    if options.throughput:
-        print(json.dumps(keeping_up(every["soft_value alpha 0"], min(16, options.answers))))
-        return
     rewards = {name: compared(verifier, every, options.answers) for name, verifier in REWARDS.items()}
     whole = {
         "bench": "molecules",

@@ -24,10 +24,10 @@ from search.ports import Score
 from service import catalog
 from service.api import errors, jobs
 from service.spec import JobSpec
-from service.store import Store, dispatch, shards
+from service.store import Store, commits, dispatch, shards
 from service.store import jobs as table
+from service.store.commits import Results
 from service.store.schema import scores
-from service.store.shards import Results
 from service.writing import counted
 
 
@@ -73,7 +73,7 @@ def fill(store: Store, items: int, samples: int) -> str:
                 found.items.append(
                     {"n": span.item, "drawn_": span.count, "evaluations_": span.count, "reason_": None, "error_": None}
                 )
-            if not store.write(shards.commit, claimed, found):
+            if not store.write(commits.commit, claimed, found):
                 raise RuntimeError(f"shard {ticket.shard} was not written")
     return job.name
 

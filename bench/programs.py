@@ -5,10 +5,12 @@
 bare: `python3 -I -c pass`. cold: a sandbox that is started for a program, from nothing to its end, walls and all;
 added is what it takes beyond bare. pooled: the same with a sandbox that waits, whole and not what it adds: the start
 was before. rate: graded candidates a second (`program/values`, one call; every sandbox is started in the time
-measured) over bare starts a second, with as many threads. Prints one JSON object.
+measured) over bare starts a second, with as many threads, in short turns; `processor` is the same of the seconds of
+processor time that each takes, which other work on the machine changes less. Prints one JSON object.
 """
 
 import argparse
+import resource
 import statistics
 import subprocess
 import time
@@ -74,22 +76,35 @@ def turns(tier: str, rounds: int) -> dict[str, float]:
     }
 
 
-def rates(tier: str, count: int, threads: int, rounds: int = 3) -> dict[str, float]:
-    """Candidates and bare starts a second, in turns."""
-    pool, spent = pooled(tier, 2 * threads), {"bare": 0.0, "graded": 0.0}
+def processor() -> float:
+    """Seconds of processor time of this process and of those that it has buried."""
+    used = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(one.ru_utime + one.ru_stime for one in used)
+
+
+def rates(tier: str, count: int, threads: int, turn: int = 20) -> dict[str, float]:
+    """Candidates and bare starts a second, in turns of so many each, which of the two begins by turns as well."""
+    pool = pooled(tier)  # none waits: each is started in its own turn
+    works: dict[str, Callable[[], None]] = {"bare": bare, "graded": lambda: graded(pool)}
+    wall, used = dict.fromkeys(works, 0.0), dict.fromkeys(works, 0.0)
+    rounds = max(1, count // turn)
     with ThreadPoolExecutor(threads) as several:
 
         def all_of(work: Callable[[], None]) -> None:
-            for done in [several.submit(work) for _ in range(count // rounds)]:
+            for done in [several.submit(work) for _ in range(turn)]:
                 done.result()
 
-        all_of(lambda: graded(pool))
-        for _ in range(rounds):
-            spent["bare"] += seconds(lambda: all_of(bare))
-            spent["graded"] += seconds(lambda: all_of(lambda: graded(pool)))
+        for number in range(-1, rounds):  # the first does not count
+            for name in sorted(works, reverse=number % 2 == 0):
+                before = processor()
+                spent = seconds(lambda name=name: all_of(works[name]))
+                time.sleep(0.02)  # the last ones are buried
+                wall[name] += spent * (number >= 0)
+                used[name] += (processor() - before) * (number >= 0)
     pool.close()
-    found = {name: rounds * (count // rounds) / value for name, value in spent.items()}
-    return {**{f"{n}_per_s": round(v, 1) for n, v in found.items()}, "ratio": round(found["graded"] / found["bare"], 3)}
+    rate = {f"{name}_per_s": round(rounds * turn / value, 1) for name, value in wall.items()}
+    ratios = {"ratio": wall, "processor": used}
+    return rate | {name: round(of["bare"] / of["graded"], 3) for name, of in ratios.items()}
 
 
 def measured(rounds: int, count: int, threads: int) -> dict[str, Any]:

@@ -72,6 +72,11 @@ def is_image(value: Any) -> bool:
     return value.dtype == np.uint8 and (value.ndim == 2 or (value.ndim == 3 and value.shape[2] == 3))
 
 
+def is_picture(value: Any) -> bool:
+    """Whether any value is such an image."""
+    return isinstance(value, np.ndarray) and is_image(value)
+
+
 def alike(one: dict[str, Any], other: dict[str, Any]) -> bool:
     """Whether two blocks have the same arrays, by name, shape and type."""
     return {n: (a.shape, a.dtype) for n, a in one.items()} == {n: (a.shape, a.dtype) for n, a in other.items()}

@@ -14,7 +14,7 @@ from typing import Any, cast
 import numpy as np
 
 from generators import weighing
-from generators.comparing import Failed, alike, arrays, close, counts, is_image, is_json, same
+from generators.comparing import Failed, alike, arrays, close, counts, is_image, is_json, is_picture, same
 from search import keys, ports
 from search.checkpoint import pack, unpack
 from search.ports import Generator, Item, Rows
@@ -51,6 +51,8 @@ def _sit(exam: "_Exam", offers: Collection[str], company: Generator | None, eval
     exam.keeps_rows_apart()
     exam.survives_storage()
     exam.answers()
+    if "draws_images" in offers:
+        exam.draws()
     if "preview" in offers:
         exam.previews()
     if "stochastic_step" in offers:
@@ -166,6 +168,11 @@ class _Exam:
         if not same(before, arrays(rows), 0.0):
             raise Failed("finish changed the rows that it was given")
         self.check("finish", values)
+
+    def draws(self) -> None:
+        strange = [type(value).__name__ for value in self.generator.finish(self.ended) if not is_picture(value)]
+        if strange:
+            raise Failed(f"offers draws_images, but an answer is no image, uint8 [h, w] or [h, w, 3]: {strange[0]}")
 
     def previews(self) -> None:
         rows = self.start()

@@ -12,10 +12,11 @@ from generators.noise import placed
 from search.ports import Floats, Ints
 
 Kind = Literal["epsilon", "v", "sample", "flow"]
-Network = Callable[[Any, Any, Any], Any]
+Network = Callable[..., Any]
 """(x float32 [n, ...], level [n], label [n]) -> output shaped like x; tensors on the model's device.
 
-Labels are int64, or JSON values, which come as they are in an array of objects.
+Labels are int64, or JSON values, which come as they are in an array of objects. A model with `skips` is also given the
+coefficients of its skip connections, float32 [n, skips], unless all are 1.
 """
 
 
@@ -63,14 +64,24 @@ class Preserving:
     """
 
     signal: Floats
+    index = np.int64
+
+    @property
+    def trained(self) -> int:
+        """Levels."""
+        return len(self.signal)
 
     def levels(self, count: Ints, number: Ints) -> Levels:
         """Level `number`, from 0, of `count` (int64 [n] each); `trailing` spacing of diffusers.
 
         The first is the noisiest, the one behind the last is clean data (Lin et al. 2024, table 2).
         """
-        trained, (a, s) = len(self.signal), self._trained
-        at = np.round(trained - number * (trained / count)).astype(np.int64) - 1
+        trained = len(self.signal)
+        return self.placed(np.round(trained - number * (trained / count)).astype(np.int64) - 1)
+
+    def placed(self, at: Ints) -> Levels:
+        """Trained levels `at`, int64 [n]; -1 is clean data."""
+        a, s = self._trained
         return Levels(at, a[at], s[at])
 
     @cached_property
@@ -89,12 +100,18 @@ class Flow:
 
     shift: float = 1.0
     trained: int = 1000
+    index = np.float32
 
     def levels(self, count: Ints, number: Ints) -> Levels:
         """Level `number`, from 0, of `count` (int64 [n] each): first pure noise, behind the last clean data."""
         t = 1 - number / count
         s = self.shift * t / (1 + (self.shift - 1) * t)
         return Levels((self.trained * s).astype(np.float32), 1 - s, s)
+
+    def placed(self, at: NDArray[Any]) -> Levels:
+        """Levels of which the network is told `at`, float32 [n]; 0 is clean data."""
+        s = at.astype(np.float64) / self.trained
+        return Levels(at, 1 - s, s)
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +121,8 @@ class Model:
     name: its rows share calls under this name, so it names weights and precision. shape: of one latent. null: labels
     that mean no condition, in place of the labels that it is given. decode: latents, float32 [n, *shape], to answers;
     sketch: to previews, where these should cost less. device: where the network lives, asked when it is first needed,
-    so that describing a model imports no torch.
+    so that describing a model imports no torch. skips: resolutions of the network whose skip connections can be scaled;
+    0: it takes no such coefficients.
     """
 
     name: str
@@ -116,6 +134,7 @@ class Model:
     decode: Callable[[Any], list[Any]]
     device: Callable[[], str] = lambda: "cpu"
     sketch: Callable[[Any], list[Any]] | None = None
+    skips: int = 0
 
     @property
     def size(self) -> int:
@@ -132,6 +151,10 @@ class Model:
     def levels(self, count: Ints, number: Ints) -> Levels:
         """Level `number`, from 0, of `count` (int64 [n] each)."""
         return self.schedule.levels(count, number)
+
+    def placed(self, at: NDArray[Any]) -> Levels:
+        """Levels of which the network is told `at`, [n]."""
+        return self.schedule.placed(at)
 
     def told(self, labels: NDArray[Any]) -> Any:
         """Labels as the network takes them."""

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from generators import correctors, inpainting, moves, solvers
-from generators.denoising import Model, labels, predictions
+from generators import correctors, inpainting, levers, moves, solvers, watching
+from generators.denoising import Levels, Model, labels, predictions
 from generators.inpainting import Given
+from generators.levers import AT_REST, Levers
 from generators.solvers import SOLVERS, Solver
 from generators.targets import Target
 from search.keys import START, Words, normals
@@ -27,8 +28,10 @@ class Diffusion:
     row, at most the trained ones.
     eta: noise of each step, 0 to 1; with 0 a row's start decides its answer, so that copies never separate.
     guidance: strength of classifier-free guidance (Ho & Salimans 2022); 1 is none, anything else costs two evaluations.
-    solver: the way between levels; eta belongs to ddim and pc alone. conditional: items have classes. given: what is
-    known of an item's answer, for rows that begin `skipped` levels later, as that with noise.
+    solver: the way between levels; eta belongs to ddim and pc alone. conditional: items have classes. watch: share of
+    the last evaluations over which rows keep the variance of x0hat; 0 for none. levers: where the network is asked, and
+    how its parts are scaled. given: what is known of an item's answer, for rows that begin `skipped` levels later, as
+    that with noise.
 
     A row is lazy: `advance` moves x to its next level and then evaluates the network there, so that x0, the clean
     sample that its preview shows, always belongs to its x. `fresh` rows (new or renoised) are evaluated where they are.
@@ -42,14 +45,16 @@ class Diffusion:
     guidance: float = 1.0
     solver: Solver = "ddim"
     conditional: bool = True
+    watch: float = 0.0
+    levers: Levers = AT_REST
     given: Callable[[Item], Given] | None = None
     skipped: int = 0
 
     @property
     def batch_key(self) -> Hashable:
-        """The model, and whether rows take two evaluations, have a memory, begin somewhere; all else is per row."""
-        kind = (self.guidance != 1, self.solver in solvers.REMEMBERING, self.given is not None)
-        return ("diffusion", self.model.name, *kind)
+        """The model, and what rows have columns for: guidance, a memory, watching, a start; all else is per row."""
+        kept = (self.solver in solvers.REMEMBERING, self.watch > 0, self.given is not None)
+        return ("diffusion", self.model.name, self.guidance != 1, *kept)
 
     @property
     def steps(self) -> int:
@@ -64,7 +69,7 @@ class Diffusion:
     def start(self, items: Sequence[Item], keys: Words) -> Rows:
         """Pure noise, drawn in numpy so that a key names the same start on every device."""
         n, shape = len(keys), self.model.shape
-        x = normals(keys, START, self.model.size).astype(np.float32).reshape(n, *shape)
+        x = normals(self.levers.started(keys), START, self.model.size).astype(np.float32).reshape(n, *shape)
         columns = {
             "x": x,
             "x0": np.zeros_like(x),
@@ -75,10 +80,16 @@ class Diffusion:
             "solver": np.full(n, SOLVERS.index(self.solver), np.int64),
             "eta": np.full(n, self.eta, np.float32),
             "guidance": np.full(n, self.guidance, np.float32),
+            **self.levers.columns(n, self.model),
         }
+        if self.guidance != 1:
+            columns |= self.levers.limited(n, self.model.schedule.trained)
         if self.solver in solvers.REMEMBERING:
             columns["known"] = np.zeros(n, np.int64)
             columns["memory"] = np.zeros((n, solvers.MEMORY, *shape), np.float32)
+            columns |= self.levers.compensated(n)
+        if self.watch:
+            columns |= watching.begun(n, shape, self.steps, self.watch)
         rows = Rows.fresh(keys, columns)
         return rows if self.given is None else inpainting.begun(self.model, rows, items, self.given, self.skipped)
 
@@ -89,13 +100,14 @@ class Diffusion:
         columns = rows.columns
         with torch.inference_mode():
             x, memory = moves.moved(self.model, rows)
-            trained, a, s = moves.levels(self.model, rows)
-            a, s, strength = self.model.per_row(a, s, columns["guidance"])
-            output = self._evaluate(x, self.model.tensor(trained), columns["label"], strength)
-            x0hat, _ = predictions(self.model.kind, x, output, a, s)
+            at = levers.shifted(self.model, rows, x, moves.levels(self.model, rows))
+            output, cost = self._evaluate(rows, x, at)
+            x0hat, _ = predictions(self.model.kind, x, output, *self.model.per_row(at.a, at.s))
             x0hat = inpainting.kept(self.model, rows, x0hat)
             x, x0 = torch.stack([x, x0hat]).cpu().numpy()  # the only time that the device is waited for
-            new = {"x": x, "x0": x0, "fresh": np.zeros(len(rows), bool), **memory}
+            new = {"x": x, "x0": x0, "fresh": np.zeros(len(rows), bool), "at": at.trained, **memory, **cost}
+            if "watched" in columns:
+                new |= watching.seen(rows, x0)
             return rows.moved(rows.step + 1 >= columns["steps"], new)
 
     def preview(self, rows: Rows) -> list[Any]:
@@ -131,6 +143,8 @@ class Diffusion:
         changed = {"x": x.astype(np.float32).reshape(shape), "fresh": np.ones(len(rows), bool)}
         if "known" in columns:
             changed["known"] = np.zeros(len(rows), np.int64)
+        if "watched" in columns:
+            changed |= watching.forgotten(len(rows))
         return replace(back, columns={**columns, **changed})
 
     def neighbours(self, pivots: Rows, keys: Words, cosine: float) -> Rows:
@@ -174,13 +188,31 @@ class Diffusion:
         """0: the model itself is sampled without weights."""
         return np.zeros(len(rows))
 
-    def _evaluate(self, x: Any, level: Any, label: NDArray[Any], strength: Any) -> Any:
-        """The network's output, guided when this generator's rows are: null + w (conditioned - null)."""
-        model = self.model
+    def _evaluate(self, rows: Rows, x: Any, at: Levels) -> tuple[Any, dict[str, Any]]:
+        """The network's output, guided where these rows are: null + w (conditioned - null); and what was counted."""
+        model, columns, label = self.model, rows.columns, rows.columns["label"]
+        given = [x, model.tensor(at.trained)]
+        if model.skips and (columns["skip"] != 1).any():
+            given.append(model.tensor(columns["skip"]))
         if self.guidance == 1:
-            return model.network(x, level, model.told(label))
+            return _asked(model, given, label), {}
         import torch
 
-        both = model.told(np.concatenate([label, model.null(label)]))
-        conditioned, free = model.network(torch.cat([x, x]), torch.cat([level, level]), both).chunk(2)
-        return free + strength * (conditioned - free)
+        inside = levers.inside(rows, at)
+        cost, (strength,) = {"evaluations": columns["evaluations"] + 1 + inside}, model.per_row(columns["guidance"])
+        some = slice(None) if inside.all() else model.tensor(np.flatnonzero(inside))
+        twice = [torch.cat([part, part[some]]) for part in given]
+        both = _asked(model, twice, np.concatenate([label, model.null(label[inside])]))
+        output, free = both[: len(x)], both[len(x) :]
+        guided = free + strength[some] * (output[some] - free)
+        if inside.all():
+            return guided, cost
+        output = output.clone()
+        output[some] = guided
+        return output, cost
+
+
+def _asked(model: Model, given: Sequence[Any], label: NDArray[Any]) -> Any:
+    """The network's output. given: x, levels, and the coefficients of the skips, if any is not at rest."""
+    x, level, *skip = given
+    return model.network(x, level, model.told(label), *skip)

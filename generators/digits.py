@@ -1,116 +1,58 @@
 """Class-conditional diffusion over 28x28 handwritten digits, small enough to run anywhere."""
 
-from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
-from pydantic import Field, PrivateAttr, model_validator
+from pydantic import Field, model_validator
 
 from generators.denoising import Model, Network, Preserving, always
 from generators.diffusion import Diffusion
-from generators.solvers import STOCHASTIC, Solver, evaluations
+from generators.sampler import LEVELS, OFFERS, SKIPS, Guided, Levered, Precision
 from generators.tracing import traced
-from search.configs import ModelConfig
 from search.plugins import plugin
-from search.ports import Floats, Generator, Item
+from search.ports import Floats, Generator, Item, Many
 
 NULL_CLASS = 10
 WEIGHTS = Path(__file__).parent / "weights"
 CLASSES = tuple("0123456789")
 
-OFFERS = ("preview", "stochastic_step", "renoise", "neighbours", "log_weights")
-
-Precision = Literal["float32", "bfloat16"]
+SIDES = (28, 28)
 
 
-class Sampler(ModelConfig):
-    """How the digits network is sampled."""
-
-    steps: int = Field(
-        10, ge=1, le=1000, description="Noise levels; see `solver` for their evaluations. Guided ones cost double."
-    )
-    eta: float | None = Field(
-        None,
-        ge=0,
-        le=1,
-        description="Noise of each step: 0 deterministic (DDIM), 1 ancestral. "
-        "Left out: 1 for methods that need a stochastic step and for the solver `pc`, else 0.",
-    )
-    solver: Solver = Field(
-        "ddim",
-        description="`ddim` and `pc` (predictor-corrector) take eta; the others are deterministic. Evaluations: "
-        "`heun` 2 * steps - 2, `pc` 2 * steps - 1, else one a level.",
-    )
-    dtype: Precision = Field("float32", description="Precision of the network's layers; latents stay float32.")
-
-    @property
-    def levels(self) -> int:
-        """Noise levels that a row goes through."""
-        return self.steps
-
-    @property
-    def evaluations(self) -> int:
-        """One at each level; `heun` and `pc` take nearly two."""
-        return evaluations(self.solver, self.levels)
-
-    @property
-    def noise(self) -> float:
-        """Eta; where it is left open, 1 for `pc` and else 0."""
-        return float(self.solver == "pc") if self.eta is None else self.eta
-
-    @property
-    def lacks(self) -> Mapping[str, str]:
-        """A stochastic step, unless something is drawn between two evaluations; weights, unless by ancestral steps."""
-        lacks = dict[str, str]()
-        if self.solver != "ddim" or self.noise != 1:
-            lacks["log_weights"] = "leave solver out and set eta to 1"
-        if self.solver not in STOCHASTIC:
-            lacks["stochastic_step"] = f"set solver to one of {', '.join(sorted(STOCHASTIC))}, not {self.solver}"
-        elif self.levels == 1:
-            lacks["stochastic_step"] = "set steps above 1: noise is drawn between two levels"
-        elif self.eta == 0:
-            lacks["stochastic_step"] = "set eta above 0"
-        return lacks
-
-    def suited(self, needs: Collection[str]) -> Self:
-        """With eta 1 where a method needs a stochastic step or weights and eta was left open."""
-        drawn = self.solver in STOCHASTIC and not {"stochastic_step", "log_weights"}.isdisjoint(needs)
-        eta = 1.0 if drawn else self.noise
-        return self.model_copy(update={"eta": eta}) if self.eta is None else self
-
-    @model_validator(mode="after")
-    def _deterministic(self) -> Self:
-        if self.eta and self.solver not in STOCHASTIC:
-            raise ValueError(f"eta must be 0 or left out with solver {self.solver!r}, not {self.eta}")
-        return self
-
-
-class Guided(Sampler):
-    """A sampler of a network that is told a condition."""
-
-    guidance: float = Field(1.0, ge=0, le=20, description="Classifier-free guidance; 1 is none and costs half.")
-    _factors: int = PrivateAttr(1)  # most laws whose product a method may sample: it sets no field, so it is none
-
-    @property
-    def evaluations(self) -> int:
-        """Those of the solver, each of which is two when guided or for a method with targets of two factors."""
-        return super().evaluations * (self._factors if self.guidance == 1 else 2)
-
-    def suited(self, needs: Collection[str]) -> Self:
-        """Ready for two factors, with and without the class, where a method needs weights."""
-        suited = super().suited(needs).model_copy()
-        suited._factors = 2 if "log_weights" in needs else 1
-        return suited
-
-
-class DigitsUnconditional(Sampler):
+class DigitsUnconditional(Levered):
     """A digit of any class: the prompt is not told to the network."""
 
+    @property
+    def picture(self) -> tuple[int, int]:
+        """As MNIST's digits."""
+        return SIDES
 
-class Digits(Guided):
+
+class Digits(Guided, Levered):
     """A digit of the class that the prompt names."""
+
+    guidance_interval: Many[int] | None = Field(
+        None,
+        min_length=2,
+        max_length=2,
+        description="The cleanest and the noisiest level, 0 to 999, with guidance; without it the others cost half.",
+    )
+
+    @property
+    def picture(self) -> tuple[int, int]:
+        """As MNIST's digits."""
+        return SIDES
+
+    @model_validator(mode="after")
+    def _interval(self) -> Self:
+        if (ends := self.guidance_interval) is not None:
+            if not 0 <= ends[0] <= ends[1] < LEVELS:
+                raise ValueError(f"guidance_interval must rise within 0..{LEVELS - 1}, not {list(ends)}")
+            if self.guidance == 1:
+                raise ValueError("guidance_interval needs a guidance other than 1")
+        return self
 
     def check(self, item: Item) -> None:
         """Raise ValueError unless the prompt is one digit."""
@@ -118,30 +60,38 @@ class Digits(Guided):
             raise ValueError(f"the prompt must be one digit, {', '.join(CLASSES)}, not {item.prompt[:50]!r}")
 
 
-@plugin(version="2", offers=OFFERS)
+@plugin(version="3", offers=OFFERS)
 def digits(config: Digits) -> Generator:
     """The fully trained network, asked for the prompt's digit."""
     return _sampled("digits", config)
 
 
-@plugin(version="2", offers=OFFERS)
+@plugin(version="3", offers=OFFERS)
 def digits_early(config: Digits) -> Generator:
     """An early checkpoint of the same training: about one image in four is not the asked digit."""
     return _sampled("digits-early", config)
 
 
-@plugin(version="2", offers=OFFERS)
+@plugin(version="3", offers=OFFERS)
 def digits_unconditional(config: DigitsUnconditional) -> Generator:
     """The fully trained network without a class: only a verifier can find the asked digit."""
     trained = model("digits", config.dtype)
     return Diffusion(
-        trained, lambda item: NULL_CLASS, config.steps, config.noise, solver=config.solver, conditional=False
+        trained,
+        lambda item: NULL_CLASS,
+        config.steps,
+        config.noise,
+        solver=config.solver,
+        conditional=False,
+        watch=config.watch or 0.0,
+        levers=config.levers(),
     )
 
 
 def _sampled(weights: str, config: Digits) -> Generator:
-    trained = model(weights, config.dtype)
-    return Diffusion(trained, _class, config.steps, config.noise, config.guidance, config.solver)
+    trained, levers = model(weights, config.dtype), config.levers(config.guidance_interval)
+    kept = {"watch": config.watch or 0.0, "levers": levers}
+    return Diffusion(trained, _class, config.steps, config.noise, config.guidance, config.solver, **kept)
 
 
 def _class(item: Item) -> int:
@@ -178,10 +128,11 @@ def model(weights: str, dtype: Precision = "float32") -> Model:
         null=always(NULL_CLASS),
         decode=images,
         device=device,
+        skips=SKIPS,
     )
 
 
-def squared_cosine(levels: int = 1000) -> Floats:
+def squared_cosine(levels: int = LEVELS) -> Floats:
     """Cumulative alpha of the schedule `squaredcos_cap_v2` (Nichol & Dhariwal 2021, eq. 17), float64 [levels]."""
     f = np.cos((np.arange(levels + 1) / levels + 0.008) / 1.008 * np.pi / 2) ** 2
     return np.cumprod(1 - np.minimum(1 - f[1:] / f[:-1], 0.999), dtype=np.float64)
@@ -196,23 +147,48 @@ def images(latents: Any) -> list[Any]:
 def _network(weights: str, dtype: Precision) -> Network:
     """The network as a function that loads its weights when first called."""
 
-    return lambda x, level, label: evaluated(weights, dtype)(x, level, label)
+    return lambda *given: evaluated(weights, dtype, len(given) > 3)(*given)
 
 
 @cache
-def evaluated(weights: str, dtype: Precision) -> Network:
-    """The loaded network, (x, level, label) -> v; traced where the interpreter would be in the way."""
+def evaluated(weights: str, dtype: Precision, skips: bool = False) -> Network:
+    """The loaded network, (x, level, label) -> v, or (x, level, label, skip) -> v.
+
+    Traced where the interpreter would be in the way.
+    """
     import torch
 
     net = loaded(weights)
 
-    def evaluate(x: Any, level: Any, label: Any) -> Any:
+    def evaluate(x: Any, level: Any, label: Any, *skip: Any) -> Any:
         with torch.autocast(x.device.type, torch.bfloat16, enabled=dtype == "bfloat16"):
+            if skip:
+                return scaled(net, x, level, label, *skip).float()
             return net(x, level, class_labels=label, return_dict=False)[0].float()
 
     if device() != "cpu":
         return evaluate
-    return traced(evaluate, torch.zeros(2, 4, 14, 14), torch.zeros(2, dtype=torch.int64), torch.arange(2))
+    example = (torch.zeros(2, 4, 14, 14), torch.zeros(2, dtype=torch.int64), torch.arange(2))
+    return traced(evaluate, *example, *([torch.ones(2, SKIPS)] if skips else []))
+
+
+def scaled(net: Any, x: Any, level: Any, label: Any, skip: Any) -> Any:
+    """The UNet with its skip connections scaled (Skip-Tuning, arXiv 2402.15170): `UNet2DModel.forward` otherwise.
+
+    skip: [n, SKIPS], a coefficient for each resolution, the finest first. At 1 the numbers are those of the network.
+    """
+    emb = net.time_embedding(net.time_proj(level)) + net.class_embedding(label)
+    x = net.conv_in(x)
+    kept = [x]
+    for block in net.down_blocks:
+        x, more = block(hidden_states=x, temb=emb)
+        kept += more
+    x = net.mid_block(x, emb)
+    for depth, block in reversed(list(enumerate(reversed(net.up_blocks)))):
+        n, scale = len(block.resnets), skip[:, depth].reshape(-1, 1, 1, 1)
+        kept, mine = kept[:-n], tuple(part * scale for part in kept[-n:])
+        x = block(x, mine, emb)
+    return net.conv_out(net.conv_act(net.conv_norm_out(x)))
 
 
 @cache

@@ -25,7 +25,7 @@ class Law:
 
     name: rows of equal names share calls. predict: tokens, int64 [n, L], MASK where masked, to log-chances of each
     symbol at each masked place, [n, L, V]. template: an item's given tokens, MASK where free, int64 [L]. write: tokens
-    to an answer.
+    to an answer. fits: most rows of one call that are worth their time, None: to be measured.
     """
 
     name: str
@@ -34,6 +34,7 @@ class Law:
     predict: Callable[[Ints], Floats]
     template: Callable[[Item], Ints]
     write: Callable[[Ints], Any]
+    fits: Callable[[], int | None] = lambda: None
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +55,11 @@ class Masked:
     def steps(self) -> int:
         """At most: a row with given tokens is done before."""
         return self.sampling.grid or self.law.length
+
+    @property
+    def limit(self) -> int | None:
+        """Most rows of a call."""
+        return self.law.fits()
 
     @property
     def price(self) -> int:

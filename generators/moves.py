@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from generators import noise, solvers
+from generators import levers, noise, solvers
 from generators.denoising import Levels, Model, step
 from generators.solvers import SOLVERS
 from search.ports import Bools, Ints, Rows
@@ -13,7 +13,7 @@ from search.ports import Bools, Ints, Rows
 def levels(model: Model, rows: Rows, at: Ints | None = None) -> Levels:
     """The levels at which rows are evaluated by the advance from the steps `at` (their own when left out)."""
     number = solvers.level(rows.columns["solver"], rows.step if at is None else at) + skipped(rows)
-    return model.levels(rows.columns["levels"], number)
+    return levers.placed(model, rows, number)
 
 
 def skipped(rows: Rows) -> Any:
@@ -42,8 +42,8 @@ def moved(model: Model, rows: Rows) -> tuple[Any, dict[str, Any]]:
 
 
 def _stepped(model: Model, rows: Rows) -> tuple[Any, dict[str, Any]]:
-    """The step of DDIM's family."""
-    before, after, eta = levels(model, rows, rows.step - 1), levels(model, rows), rows.columns["eta"]
+    """The step of DDIM's family, from where the last evaluation was."""
+    before, after, eta = model.placed(rows.columns["at"]), levels(model, rows), rows.columns["eta"]
     x, x0hat = (model.tensor(rows.columns[name]) for name in ("x", "x0"))
     xi = _noise(model, rows, eta > 0)
     a, s, a_next, s_next, eta = model.per_row(before.a, before.s, after.a, after.s, eta)
@@ -65,13 +65,16 @@ def _solved(model: Model, rows: Rows) -> tuple[Any, dict[str, Any]]:
     columns = rows.columns
     x, x0hat, memory = (model.tensor(columns[name]) for name in ("x", "x0", "memory"))
     known = columns["known"].copy()
-    places = np.stack([columns["solver"], columns["levels"], rows.step - 1 + skipped(rows), known], 1)
+    places = np.stack([rows.step - 1 + skipped(rows), known, columns["solver"], columns["levels"]], 1)
+    places = np.concatenate([places, columns["timesteps"]], 1)
     which, group = np.unique(places, axis=0, return_inverse=True)
-    for i, (of, among, at, count) in enumerate(which.tolist()):
+    for i, (at, count, of, among, *listed) in enumerate(which.tolist()):
         here = np.flatnonzero(group.reshape(-1) == i)
-        some = model.tensor(here)
+        some, ratio = model.tensor(here), columns["ratios"][here, min(at, levers.MOST - 1)]
+        way = solvers.Way(SOLVERS[of], solvers.over(model.schedule), among, tuple(t for t in listed if t >= 0))
         past = solvers.Past(count, memory[some])
-        x[some], past = solvers.stepped(SOLVERS[of], model.schedule, among, at, x[some], x0hat[some], past)
+        rho = None if (ratio == 1).all() else model.per_row(ratio)[0]
+        x[some], past = solvers.stepped(way, at, x[some], x0hat[some], past, rho)
         known[here], memory[some] = past
     return x, {"known": known, "memory": memory.cpu().numpy()}
 

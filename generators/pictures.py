@@ -10,12 +10,13 @@ from pydantic import Field, model_validator
 
 from generators.denoising import Model
 from generators.diffusion import Diffusion
-from generators.digits import OFFERS, Guided, device
+from generators.digits import device
 from generators.inpainting import Given
 from generators.pipelines import given, loading, pictures
 from generators.pipelines.families import Condition
 from generators.pipelines.folder import Folder
 from generators.pipelines.loading import Source, loaded
+from generators.sampler import OFFERS, Guided
 from search.plugins import plugin
 from search.ports import Frozen, Generator, Item, Many
 
@@ -147,6 +148,7 @@ def diffusers(config: Pictures) -> Generator:
         config.noise,
         config.guidance,
         config.solver,
+        watch=config.watch or 0.0,
         given=begun,
         skipped=config.steps - config.levels,
     )

@@ -13,7 +13,8 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 
 from generators.denoising import Flow, Preserving
-from search.ports import Ints
+from generators.levers import interpolated
+from search.ports import Floats, Ints
 
 Solver = Literal["ddim", "dpm++", "deis", "unipc", "euler", "heun", "pc"]
 SOLVERS: tuple[Solver, ...] = get_args(Solver)
@@ -77,21 +78,50 @@ class Past(NamedTuple):
     latents: Any
 
 
-def stepped(
-    solver: Solver, schedule: Preserving | Flow, levels: int, at: int, x: Any, x0hat: Any, past: Past
-) -> tuple[Any, Past]:
+class Way(NamedTuple):
+    """What rows at one place have in common. over: see `over`. timesteps: listed ones, or ()."""
+
+    solver: Solver
+    over: Flow | bytes
+    levels: int
+    timesteps: tuple[int, ...] = ()
+
+
+def over(schedule: Preserving | Flow) -> Flow | bytes:
+    """Levels by their value: a flow, or the cumulative alphas as bytes."""
+    return schedule if isinstance(schedule, Flow) else schedule.signal.tobytes()
+
+
+def stepped(way: Way, at: int, x: Any, x0hat: Any, past: Past, ratio: Any = None) -> tuple[Any, Past]:
     """One step of diffusers, from x and x0hat of the `at`-th evaluation (all rows), to the next x and past.
 
-    In float64: at the noisiest level a is 5e-5, and the difference of numbers of size 1 / a is left.
+    In float64: at the noisiest level a is 5e-5, and the difference of numbers of size 1 / a is left. ratio: DC-Solver's
+    of each row, [n, 1, ...], where they are not all 1.
     """
-    trained = schedule if isinstance(schedule, Flow) else schedule.signal.tobytes()
-    scheduler = copy.copy(_scheduler(solver, trained, levels))
-    if solver == "heun":
+    scheduler = copy.copy(_scheduler(way))
+    if way.solver == "heun":
         return _heun(scheduler, at, x, x0hat, past)
     scheduler.set_begin_index(at)
-    _recall(scheduler, solver, past)
-    moved = scheduler.step(x0hat.double(), scheduler.timesteps[at], x.double(), return_dict=False)[0]
+    _recall(scheduler, way.solver, past)
+    output, x, t = x0hat.double(), x.double(), scheduler.timesteps[at]
+    if ratio is not None and way.solver == "unipc" and past.known >= 2:
+        x, output = _compensated(scheduler, at, x, output, ratio.double())
+    moved = scheduler.step(output, t, x, return_dict=False)[0]
     return moved.float(), _past(scheduler, past)
+
+
+def _compensated(scheduler: Any, at: int, x: Any, output: Any, ratio: Any) -> tuple[Any, Any]:
+    """The corrected x, and the output that the predictor and all that comes later see in place of the network's own.
+
+    The corrector itself is given what the network said (Zhao et al. 2024, algorithm 1).
+    """
+    t = scheduler.timesteps
+    scheduler._init_step_index(t[at])
+    how = {"last_sample": scheduler.last_sample, "this_sample": x, "order": scheduler.this_order}
+    x = scheduler.multistep_uni_c_bh_update(this_model_output=output, **how)
+    scheduler.last_sample = None  # corrected already
+    before, last = scheduler.model_outputs
+    return x, interpolated([output, last, before], (int(t[at]), int(t[at - 1]), int(t[at - 2])), ratio)
 
 
 def _heun(scheduler: Any, at: int, x: Any, x0hat: Any, past: Past) -> tuple[Any, Past]:
@@ -142,21 +172,35 @@ def _kept(past: Past, known: int, *latents: Any) -> Past:
 
 
 @lru_cache(256)
-def _scheduler(solver: Solver, over: Flow | bytes, levels: int) -> Any:
+def _scheduler(way: Way) -> Any:
     """A scheduler of diffusers at its beginning, over our levels; it takes x0hat as the network's output."""
     import diffusers
 
-    found = getattr(diffusers, _CLASSES[solver])
+    found = getattr(diffusers, _CLASSES[way.solver])
     with warnings.catch_warnings():  # diffusers hands tensors to numpy in a way that numpy will drop
         warnings.filterwarnings("ignore", "__array__", DeprecationWarning)
-        if isinstance(over, Flow):
-            return _flowing(found, over, levels)
-        trained = np.frombuffer(over)
+        if isinstance(way.over, Flow):
+            return _flowing(found, way.over, way.levels)
+        trained = np.frombuffer(way.over)
         scheduler = found(num_train_timesteps=len(trained), prediction_type="sample", timestep_spacing="trailing")
         scheduler.alphas_cumprod = trained  # in place of the float32 product that it made of its own betas
-        scheduler.set_timesteps(levels)
+        scheduler.set_timesteps(way.levels)
+    if way.timesteps:
+        _list(scheduler, trained, way.timesteps)
     scheduler.sigmas = scheduler.sigmas.double()
     return scheduler
+
+
+def _list(scheduler: Any, trained: Floats, timesteps: tuple[int, ...]) -> None:
+    """Put listed levels in place of evenly spaced ones, as the scheduler would have: heun's but the first twice."""
+    import torch
+
+    at, places = np.array(timesteps), np.arange(len(timesteps))
+    if len(scheduler.timesteps) > len(timesteps):
+        places = np.concatenate([places[:1], places[1:].repeat(2)])
+    sigmas = (((1 - trained) / trained) ** 0.5)[at].astype(np.float32)
+    scheduler.timesteps = torch.as_tensor(at[places]).to(scheduler.timesteps)
+    scheduler.sigmas = torch.cat([torch.as_tensor(sigmas[places]), scheduler.sigmas[-1:]])
 
 
 def _flowing(found: Any, flow: Flow, levels: int) -> Any:

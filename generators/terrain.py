@@ -51,6 +51,11 @@ class Terrain(ModelConfig):
         return self.steps or 1
 
     @property
+    def picture(self) -> tuple[int, int] | None:
+        """As the network's fields."""
+        return 128, 128
+
+    @property
     def lacks(self) -> Mapping[str, str]:
         """A single step has no randomness but its start's."""
         return {} if self.evaluations > 1 else dict.fromkeys(sorted(RANDOM), "set steps above 1")
@@ -67,7 +72,7 @@ class Terrain(ModelConfig):
             raise ValueError(f"the prompt must be a difficulty, a whole number 1 to 100, not {item.prompt[:50]!r}")
 
 
-@plugin(version="1", offers=("preview", "stochastic_step", "renoise", "neighbours"))
+@plugin(version="1", offers=("preview", "stochastic_step", "renoise", "neighbours", "draws_images"))
 def terrain(config: Terrain) -> Generator:
     """128x128 height maps of the prompt's difficulty. Raises ImportError when the package is missing or another one."""
     return Landscape(network(), config.evaluations, config.lowest, config.level)

@@ -7,7 +7,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from search.ports import Answer, Failed, Floats, Item
+from search.ports import Answer, Failed, Floats, Item, Rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,10 +32,21 @@ class Numbers(Sequence[float]):
 
 @dataclass(frozen=True, eq=False)
 class Answers(Sequence[Answer]):
-    """Answers to one item, as verifiers see them; each is made when it is looked at."""
+    """Answers to one item, as verifiers see them; each is made when it is looked at. variances: of trajectories."""
 
     values: Sequence[Any]
     item: Item
+    variances: Sequence[float] | None = None
+
+    @classmethod
+    def of(cls, values: Sequence[Any], item: Item, rows: Rows | None) -> "Answers":
+        """Those of the rows' answers that could be had."""
+        column = None if rows is None else rows.columns.get("trajectory_variance")
+        variances = None if column is None else column.tolist()
+        if variances is not None:
+            pairs = zip(variances, values, strict=True)
+            variances = [variance for variance, value in pairs if not isinstance(value, Failed)]
+        return cls(had(values), item, variances)
 
     def __len__(self) -> int:
         return len(self.values)
@@ -45,11 +56,13 @@ class Answers(Sequence[Answer]):
     @overload
     def __getitem__(self, index: slice) -> "Answers": ...
     def __getitem__(self, index: int | slice) -> "Answer | Answers":
-        value = self.values[index]
-        return Answers(value, self.item) if isinstance(index, slice) else Answer(value, self.item)
+        known = self.variances
+        if isinstance(index, slice):
+            return Answers(self.values[index], self.item, None if known is None else known[index])
+        return Answer(self.values[index], self.item, None if known is None else known[index])
 
     def __iter__(self) -> Iterator[Answer]:
-        return map(Answer, self.values, repeat(self.item))
+        return map(Answer, self.values, repeat(self.item), self.variances or repeat(None))
 
 
 def numbers(answers: Sequence[Answer]) -> Floats | None:

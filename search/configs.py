@@ -24,6 +24,11 @@ class ModelConfig(Config):
         return 0
 
     @property
+    def picture(self) -> tuple[int, int] | None:
+        """Height and width of every answer that is an image, where they are known before it is drawn."""
+        return None
+
+    @property
     def shard(self) -> int | None:
         """Samples in one piece of work, at most, where evaluations do not tell how long they take."""
         return None

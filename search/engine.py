@@ -11,12 +11,13 @@ from typing import Any, cast
 import numpy as np
 
 from search import keys
-from search.answers import Answers, had, joined
+from search.answers import Answers, joined
 from search.batching import Batcher, Filled, OutOfMemory, best_limit, contained
 from search.known import Known, worth
 from search.ports import Answer, Failed, Floats, Generator, Item, Rows, Score, Task, Verdicts, unscored
 from search.scoring import Awaited, Combine, Judge, Plain, Scored, awaited, clean, shared
 from search.stepping import fault, stepped
+from search.ticking import Ticks
 from search.tools import Neighbouring, Renoising, Tools
 
 
@@ -39,6 +40,7 @@ class Engine:
     batchers: dict[Hashable, Batcher[Any, Any]] = field(default_factory=dict[Hashable, Batcher[Any, Any]])
     profiled: set[Hashable] = field(default_factory=set[Hashable])
     loaded: set[str] = field(default_factory=set[str])
+    ticks: Ticks = field(default_factory=Ticks)
 
     def __post_init__(self) -> None:
         self.device: Executor = ThreadPoolExecutor(self.lanes, "device")
@@ -66,14 +68,15 @@ class Engine:
         advance = self.network(generator)
         if generator.batch_key in self.profiled:
             return
-        if (limit := getattr(generator, "limit", None)) is not None:  # it knows best: see `Remote`
-            advance.allow(limit)
-            return
 
         def rows(n: int) -> Rows:
             return generator.start([item] * n, keys.rows(keys.problem(0, item.id), 0, n))
 
         loop = asyncio.get_running_loop()
+        limit = await loop.run_in_executor(self.device, contained, getattr, generator, "limit", None)  # it may load
+        if limit is not None:  # it knows best: see `Remote`
+            advance.allow(limit)
+            return
         best = await loop.run_in_executor(self.device, contained, best_limit, generator.advance, rows, self.most)
         advance.allow(best)
         self.profiled.add(generator.batch_key)
@@ -165,7 +168,7 @@ class Shared(Tools):
         asking = asyncio.ensure_future(cast(Awaitable[Rows], self.generator.advance(rows)))
         try:
             while not asking.done():
-                await asyncio.wait([asking], timeout=0.5)
+                await asyncio.wait([asking, self.engine.ticks.next()], return_when=asyncio.FIRST_COMPLETED)
                 if self.stopped():
                     asking.cancel()
         except asyncio.CancelledError:
@@ -211,7 +214,7 @@ class Shared(Tools):
         values = joined(blocks)
         if len(values) != len(rows):
             raise ValueError(f"{verb} returned {len(values)} answers for {len(rows)} rows")
-        return await self.judged(values)
+        return await self.judged(values, rows)
 
     async def _asked(self, call: Batcher[Rows, Any], rows: Rows) -> list[Any]:
         """Answers about the rows, in order: one for each block within the batch limit, also when memory lowers it."""
@@ -230,9 +233,9 @@ class Shared(Tools):
                 raise
             return await self._asked(call, rows)
 
-    async def judged(self, values: Sequence[Any]) -> Verdicts:
-        """Every judge's scores of some answers of this task's item."""
-        answers = Answers(had(values), self.task.item)
+    async def judged(self, values: Sequence[Any], rows: Rows | None = None) -> Verdicts:
+        """Every judge's scores of some answers of this task's item. rows: whose answers they are."""
+        answers = Answers.of(values, self.task.item, rows)
         found = await asyncio.gather(*(self.engine.judge(judge, answers) for judge in self.judges))
         pairs = list(zip(self.judges, found, strict=True))
         scores = {judge.label: beside(values, judge.ruled(given.scores)) for judge, given in pairs}

@@ -29,6 +29,12 @@ def content(value: Any) -> Content:
     return (type(value), value) if isinstance(value, int | float) else None
 
 
+def named(answer: Answer) -> Content:
+    """The content of an answer, with what else verifiers see of it."""
+    told = content(answer.value)
+    return told if answer.trajectory_variance is None or told is None else (told, repr(answer.trajectory_variance))
+
+
 def short(text: str) -> Content:
     """The text, or its digest where that is shorter."""
     return text if len(text) < 64 else blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
@@ -59,7 +65,7 @@ class Known:
 
     def look(self, judge: Hashable, answers: Sequence[Answer]) -> Looked:
         """What is known of some answers to one item."""
-        names: list[Content] = [content(answer.value) or ("alone", i) for i, answer in enumerate(answers)]
+        names: list[Content] = [named(answer) or ("alone", i) for i, answer in enumerate(answers)]
         known = self.items.get(_place(judge, answers[0].item), {})
         scores = {name: known[name] for name in names if name in known} if known else {}
         missing = {name: answer for name, answer in zip(names, answers, strict=True) if name not in scores}

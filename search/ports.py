@@ -90,9 +90,10 @@ class Rows:
 
     keys: uint32 [n, 2], names all noise that a row will ever draw. step: steps taken. done: nothing left to advance.
     spent: evaluations used so far. columns: the generator's own state, opaque to methods; of numbers, or (dtype object)
-    of JSON values. Two names are known to all: `tokens`, generated so far, and `prompt_tokens`, read, int64; UNSAID
+    of JSON values. Three names are known to all: `tokens`, generated so far, and `prompt_tokens`, read, int64; UNSAID
     where a server has not said. `tokens` is TOGETHER where it has said it of several rows at once; their sum stands on
-    one of them, in `tokens_together`.
+    one of them, in `tokens_together`. `trajectory_variance`, float64 or UNSAID, is what verifiers see of a row beside
+    its answer.
     """
 
     keys: Words
@@ -167,6 +168,8 @@ class Answer(NamedTuple):
 
     value: Any
     item: Item
+    trajectory_variance: float | None = None
+    """Of x0-hat along the way to it, where the generator keeps it; UNSAID before there are two to compare."""
 
 
 class Score(NamedTuple):

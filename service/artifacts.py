@@ -75,6 +75,7 @@ class Artifacts:
     def __init__(self, url: str) -> None:
         import fsspec
 
+        self.url = url
         self._fs: Any
         self._root: str
         self._fs, self._root = fsspec.url_to_fs(url)

@@ -1,7 +1,7 @@
 """Names become plug-ins: a JobSpec is checked against everything that it names, in one place, before anything runs."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.metadata import packages_distributions
@@ -20,6 +20,7 @@ from search.voting import Ballot
 from service.checks import (
     Choice,
     is_together,
+    judging,
     listed,
     needs,
     reason,
@@ -32,6 +33,7 @@ from service.checks import (
     unspoken,
     untargeted,
     unusable,
+    unwatched,
     unweighted,
 )
 from service.processes import elsewhere
@@ -148,7 +150,8 @@ def faults(error: ValidationError, model: type[BaseModel], loc: tuple[int | str,
     return out
 
 
-def _choose(registry: Registry, name: str, config: Mapping[str, Any], loc: tuple[int | str, ...]) -> Choice:
+def chosen(registry: Registry, name: str, config: Mapping[str, Any], loc: tuple[int | str, ...]) -> Choice:
+    """The plug-in of that name with its configuration. Raises Invalid."""
     try:
         plugin = registry.find(name)
     except Unknown as unknown:
@@ -166,10 +169,13 @@ def _choose(registry: Registry, name: str, config: Mapping[str, Any], loc: tuple
 def prepare(spec: JobSpec) -> Prepared:
     """Resolve every name of a spec. Raises Invalid with all faults found."""
     errors: list[dict[str, Any]] = []
+    if (preset := spec.model.preset) is not None:
+        message = f"preset {preset!r} is known where jobs are submitted one by one, and not here; give its settings"
+        errors.append({"loc": ["model", "preset"], "msg": message})
 
     def choose(registry: Registry, name: str, config: Mapping[str, Any], *loc: int | str) -> Choice | None:
         try:
-            return _choose(registry, name, config, loc)
+            return chosen(registry, name, config, loc)
         except Invalid as invalid:
             errors.extend(invalid.errors)
             return None
@@ -185,9 +191,10 @@ def prepare(spec: JobSpec) -> Prepared:
     twice = sorted({label for label in labels if labels.count(label) > 1})
     errors += [{"loc": ["verifiers"], "msg": f"two judges are called {t!r}; give one a `label`"} for t in twice]
     if model and method:
-        model = suited(model, method)
+        model = suited(model, method, judges)
         errors.extend(unmet(model, method) or untargeted(method, lambda: generator(model)))
     if model:
+        errors.extend(fault for judge in judges for fault in unwatched(model, judge.choice, f"{judge.role}s"))
         errors.extend(unusable(spec, [model.config, *(judge.choice.config for judge in judges)]))
         errors.extend(uncounted(spec, model) + unspoken(spec, model) + unseen(spec, model))
     if method:
@@ -198,10 +205,11 @@ def prepare(spec: JobSpec) -> Prepared:
     return Prepared(spec, model, method, tuple(judges))
 
 
-def suited(model: Choice, method: Choice) -> Choice:
-    """The model with its open choices made for the method."""
+def suited(model: Choice, method: Choice, judges: Sequence[JudgeChoice]) -> Choice:
+    """The model with its open choices made for the method and the judges."""
     assert isinstance(model.config, ModelConfig)
-    return replace(model, config=model.config.suited(needs(method)))
+    wanted = needs(method).union(*(judging(judge.choice) for judge in judges))
+    return replace(model, config=model.config.suited(wanted))
 
 
 class Rule(NamedTuple):

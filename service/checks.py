@@ -45,6 +45,25 @@ def needs(method: Choice) -> frozenset[str]:
     return method.plugin.facts.needs | method.config.needs
 
 
+def judging(judge: Choice) -> frozenset[str]:
+    """Capabilities of the model that a verifier, or one of its parts, needs."""
+    parts = judge.config.parts if isinstance(judge.config, Composed) else ()
+    return judge.plugin.facts.needs.union(*(judging(Choice(*part.found)) for part in parts))
+
+
+def unwatched(model: Choice, judge: Choice, role: str) -> list[dict[str, Any]]:
+    """Capabilities that a verifier needs and the model lacks, or has not as it is configured."""
+    assert isinstance(model.config, ModelConfig)
+    wanted, names = judging(judge), (model.plugin.name, judge.plugin.name)
+    if missing := wanted - model.plugin.facts.offers:
+        return [{"loc": [role], "msg": f"{names[0]!r} lacks {listed(sorted(missing))}, which {names[1]!r} needs"}]
+    return [
+        {"loc": ["model"], "msg": f"{names[0]!r} has no {what} as configured, which {names[1]!r} needs: {remedy}"}
+        for what, remedy in model.config.lacks.items()
+        if what in wanted
+    ]
+
+
 def unmet(model: Choice, method: Choice) -> list[dict[str, Any]]:
     """Capabilities that the method needs and the model lacks, or has not as it is configured."""
     assert isinstance(model.config, ModelConfig)

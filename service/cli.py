@@ -17,6 +17,7 @@ from service.cli_dead import app as dead
 from service.cli_input import DataDir, alone, own, read_spec, settings, stop
 from service.cli_keys import app as keys
 from service.cli_report import report
+from service.cli_tune import presets, tunes
 
 app = typer.Typer(
     help="Sample many, verify, keep the best, and know what it cost.",
@@ -78,7 +79,7 @@ def api(host: str = "127.0.0.1", port: int = 8000, data_dir: DataDir = None, ope
 
     from service.api import create_app
     from service.artifacts import Artifacts
-    from service.opening import Unusable, guarded, opened, reached
+    from service.opening import KEEP_ALIVE, Unusable, guarded, opened, reached
 
     chosen = settings(data_dir=data_dir)
     try:
@@ -96,7 +97,7 @@ def api(host: str = "127.0.0.1", port: int = 8000, data_dir: DataDir = None, ope
     if broker.durable() is False:
         logging.getLogger("winnow.api").warning("Redis runs without AOF; a crash loses acknowledged writes")
     served = create_app(store, broker, Artifacts(chosen.artifacts), chosen)
-    uvicorn.run(served, host=host, port=port, log_config=None, access_log=False)
+    uvicorn.run(served, host=host, port=port, log_config=None, access_log=False, timeout_keep_alive=KEEP_ALIVE)
 
 
 @app.command()
@@ -176,6 +177,8 @@ def demo(
 app.command()(compare)
 app.add_typer(keys, name="keys")
 app.add_typer(dead, name="dead")
+app.add_typer(tunes, name="tune")
+app.add_typer(presets, name="preset")
 
 
 if __name__ == "__main__":

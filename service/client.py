@@ -27,6 +27,11 @@ from service.views import (
     JobView,
     NextAudits,
     Plugins,
+    Presets,
+    PresetView,
+    Trials,
+    Tunes,
+    TuneView,
 )
 
 T = TypeVar("T", bound=BaseModel)
@@ -144,6 +149,47 @@ def dead(after: str | None = None, limit: int = 1000) -> Call[DeadLetters]:
 def requeue(letter: str) -> Call[JobView]:
     """POST /v1/dead/{id}/requeue."""
     return Call("POST", f"/v1/dead/{letter}/requeue", JobView)
+
+
+def tune(spec: Mapping[str, Any], idempotency_key: str | None = None) -> Call[TuneView]:
+    """POST /v1/tunes."""
+    headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+    return Call("POST", "/v1/tunes", TuneView, json=dict(spec), headers=headers)
+
+
+def tune_of(name: str) -> Call[TuneView]:
+    """GET /v1/tunes/{id}."""
+    return Call("GET", f"/v1/tunes/{name}", TuneView)
+
+
+def cancel_tune(name: str) -> Call[TuneView]:
+    """POST /v1/tunes/{id}/cancel."""
+    return Call("POST", f"/v1/tunes/{name}/cancel", TuneView)
+
+
+def tunes(limit: int = 20, after: str | None = None) -> Call[Tunes]:
+    """GET /v1/tunes."""
+    return Call("GET", "/v1/tunes", Tunes, {"limit": limit} | ({"after": after} if after else {}))
+
+
+def trials(name: str, after: str = "-1", limit: int = 1000) -> Call[Trials]:
+    """GET /v1/tunes/{id}/trials."""
+    return Call("GET", f"/v1/tunes/{name}/trials", Trials, {"after": after, "limit": limit})
+
+
+def presets(limit: int = 100, after: str | None = None) -> Call[Presets]:
+    """GET /v1/presets."""
+    return Call("GET", "/v1/presets", Presets, {"limit": limit} | ({"after": after} if after else {}))
+
+
+def preset(name: str) -> Call[PresetView]:
+    """GET /v1/presets/{name}."""
+    return Call("GET", f"/v1/presets/{name}", PresetView)
+
+
+def forget_preset(name: str) -> Call[PresetView]:
+    """DELETE /v1/presets/{name}."""
+    return Call("DELETE", f"/v1/presets/{name}", PresetView)
 
 
 def plugins(kind: str) -> Call[Plugins]:

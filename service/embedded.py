@@ -14,7 +14,7 @@ from typing import Any, Self
 import redis
 
 from service.children import end, follow_parent
-from service.opening import Unusable, folder, guarded, listen, opened, reached
+from service.opening import KEEP_ALIVE, Unusable, folder, guarded, listen, opened, reached
 from service.queue import Broker
 from service.redis_server import alive, start_redis
 from service.settings import Settings, core_count
@@ -86,7 +86,8 @@ class Stack:
         from service.artifacts import Artifacts
 
         app = create_app(store, broker, Artifacts(self.settings.artifacts), self.settings)
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None, log_level="warning", timeout_graceful_shutdown=3))
+        waits = {"timeout_graceful_shutdown": 3, "timeout_keep_alive": KEEP_ALIVE}
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None, log_level="warning", **waits))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="api", daemon=True)
         thread.start()
 

@@ -111,7 +111,8 @@ async def search(
     grades = Verdicts()
     if bench.graders:
         with tracing.span("grade"):
-            grades = await Shared(engine, task, bench.generator, bench.graders).judged(population.verdicts.answers)
+            grader = Shared(engine, task, bench.generator, bench.graders)
+            grades = await grader.judged(population.verdicts.answers, population.rows)
     return Finding(span, found, grades, error, whole=outcome.stop_reason is None)
 
 

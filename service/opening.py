@@ -71,6 +71,8 @@ def opened(settings: Settings) -> Store:
     return store
 
 
+KEEP_ALIVE = 75
+"""Seconds that an idle connection stays: longer than clients keep theirs, else they write into one that is closing."""
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 

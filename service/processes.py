@@ -11,6 +11,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain, pairwise
@@ -123,5 +124,19 @@ def divided(answers: Sequence[Answer], most: int, least: int) -> list[Sequence[A
 
 
 def elsewhere(name: str, config: str) -> Verifier:
-    """The verifier of that name and configuration, in another process."""
+    """The verifier of that name and configuration, in another process; processes start now, not at its first answer."""
+    _begun(name, config)
     return Elsewhere(name, config)
+
+
+@lru_cache(maxsize=256)
+def _begun(name: str, config: str) -> None:
+    """Have it made, with all its imports, while the worker loads a model. What fails here fails again when asked."""
+    pool = POOL.get()
+    with suppress(BrokenProcessPool):
+        for _ in range(PROCESSES):
+            pool.submit(_ready, name, config)
+
+
+def _ready(name: str, config: str) -> None:
+    _made(name, config)  # what it makes does not travel

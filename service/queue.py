@@ -32,18 +32,24 @@ STREAMS = "winnow:streams"
 WORKERS = "winnow:{workers}"
 
 # Atomic end of a delivery: only its holder may acknowledge and delete it. Stands against a worker whose lease ran out.
+# A stream that is gone (swept, or lost) holds nothing: that is an answer, and no reason to leave the other streams.
 FINISH = """
-local held = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[2], ARGV[2], 1)
-if #held == 0 or held[1][2] ~= ARGV[3] then return 0 end
-redis.call('XACK', KEYS[1], ARGV[1], ARGV[2])
-redis.call('XDEL', KEYS[1], ARGV[2])
-return 1
+local ended = 0
+for i = 3, #ARGV do
+  local held = redis.pcall('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1)
+  if held[1] and held[1][2] == ARGV[2] then
+    redis.call('XACK', KEYS[1], ARGV[1], ARGV[i])
+    redis.call('XDEL', KEYS[1], ARGV[i])
+    ended = ended + 1
+  end
+end
+return ended
 """
 
 # Renewal: resets the idle time, unless the message has gone to another worker.
 RENEW = """
-local held = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[2], ARGV[2], 1)
-if #held == 0 or held[1][2] ~= ARGV[3] then return 0 end
+local held = redis.pcall('XPENDING', KEYS[1], ARGV[1], ARGV[2], ARGV[2], 1)
+if not held[1] or held[1][2] ~= ARGV[3] then return 0 end
 redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[3], 0, ARGV[2], 'JUSTID')
 return 1
 """
@@ -182,7 +188,15 @@ class Broker:
 
     def finish(self, worker: str, delivery: Delivery) -> bool:
         """Take a message out of its stream; False when it was no longer this worker's."""
-        return bool(self._finish(keys=[delivery.stream], args=[GROUP, delivery.message, worker]))
+        return bool(self.finish_all(worker, [delivery]))
+
+    def finish_all(self, worker: str, deliveries: Sequence[Delivery]) -> int:
+        """Take messages out of their streams; how many were still this worker's."""
+        by_stream: dict[str, list[str]] = {}
+        for delivery in deliveries:
+            by_stream.setdefault(delivery.stream, []).append(delivery.message)
+        finish = self._finish
+        return sum(finish(keys=[name], args=[GROUP, worker, *messages]) for name, messages in by_stream.items())
 
     def release(self, worker: str) -> int:
         """Let go of all that a dead worker held, so that others need not wait for its leases to run out."""

@@ -34,6 +34,14 @@ class Named(BaseModel):
         return self.model_extra or {}
 
 
+class ModelRef(Named):
+    """The model of a job."""
+
+    preset: str | None = Field(
+        None, max_length=100, description="Settings under this name, in place of the model's own fields that it sets."
+    )
+
+
 class JudgeRef(Named):
     """A verifier or grader of a job."""
 
@@ -65,8 +73,17 @@ def _address(value: str) -> str:
     return str(url)
 
 
+def identified(items: tuple[Item, ...]) -> tuple[Item, ...]:
+    """Position as id where none was given. Raises ValueError unless ids differ."""
+    named = tuple(item if item.id else item.model_copy(update={"id": str(i)}) for i, item in enumerate(items))
+    twice = [name for name, times in Counter(item.id for item in named).items() if times > 1]
+    if twice:
+        raise ValueError(f"item ids must differ; {twice[0]!r} stands more than once")
+    return named
+
+
 HTTP = TypeAdapter[HttpUrl](HttpUrl)
-ModelField = Annotated[Named, BeforeValidator(_named, json_schema_input_type=str | Named)]
+ModelField = Annotated[ModelRef, BeforeValidator(_named, json_schema_input_type=str | ModelRef)]
 JudgeField = Annotated[JudgeRef, BeforeValidator(_named, json_schema_input_type=str | JudgeRef)]
 
 
@@ -110,11 +127,7 @@ class JobSpec(Frozen):
         """Position as id where none was given; ids must differ."""
         if bool(items) == bool(info.data.get("items_from")):
             raise ValueError("a job has at least one item, or `items_from` in their place, and not both")
-        named = tuple(item if item.id else item.model_copy(update={"id": str(i)}) for i, item in enumerate(items))
-        twice = [name for name, times in Counter(item.id for item in named).items() if times > 1]
-        if twice:
-            raise ValueError(f"item ids must differ; {twice[0]!r} stands more than once")
-        return named
+        return identified(items)
 
     @property
     def judges(self) -> list[tuple[str, JudgeRef]]:

@@ -19,6 +19,7 @@ from search.engine import Engine
 from service import catalog, logs, tracing
 from service.artifacts import Artifacts
 from service.checkpoints import Checkpoints
+from service.committing import Committer
 from service.execute import Finding, execute
 from service.heartbeat import Heartbeat, keep_leases
 from service.intake import OUTAGES, Intake
@@ -66,6 +67,7 @@ class Worker:
     def __post_init__(self) -> None:
         self.intake = Intake(self.store, self.broker, self.name, self.models)
         self.jobs = Jobs(self.store, self.engine)
+        self.committer = Committer(self.store)
 
     async def run(self) -> None:
         """Work until told to stop; then hand back what is unfinished."""
@@ -155,7 +157,7 @@ class Worker:
             logs.bind(job=job.name)
             kept = held.checkpoints = Checkpoints(self.artifacts, claim, job.bench.prepared, self.checkpoint_seconds)
             found = await execute(claim, job.bench, self.engine, job.deadline, lambda: job.stopped, kept)
-            await asyncio.to_thread(self._commit, claim, job, found)
+            await self._commit(claim, job, found)
             if kept.stored:
                 await asyncio.to_thread(kept.drop)
         except asyncio.CancelledError:
@@ -173,11 +175,11 @@ class Worker:
             log.exception("shard %d failed", claim.shard)
             await self._hand_back(held, catalog.reason(error))
 
-    def _commit(self, claim: shards.Claim, job: Job, found: Sequence[Finding]) -> None:
+    async def _commit(self, claim: shards.Claim, job: Job, found: Sequence[Finding]) -> None:
         """Artifacts first, then the rows that name them: all of them or, when the claim is no longer good, none."""
         with tracing.span("commit"):
-            results = written(claim, job.bench.prepared, found, self.artifacts)
-            if not self.store.write(shards.commit, claim, results):
+            results = await asyncio.to_thread(written, claim, job.bench.prepared, found, self.artifacts)
+            if not await self.committer.commit(claim, results):
                 log.warning("shard %d: another worker has it, nothing written", claim.shard)
 
     async def _hand_back(self, held: Held, error: str | None = None) -> None:

@@ -16,8 +16,9 @@ from service.execute import Finding
 from service.logs import hidden
 from service.placing import placed
 from service.spec import Span
+from service.store.commits import Results
 from service.store.pools import packed
-from service.store.shards import Claim, Results
+from service.store.shards import Claim
 
 MOST_PARENTS = 200_000
 """Parents in a population's stored genealogy, at most; beyond, only its steps and ESS are kept."""

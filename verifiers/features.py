@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from search.plugins import Registry, plugin
 from search.ports import Config
 from verifiers.each import Unreadable, number, symbols
+from verifiers.images.reading import picture
 
 FEATURES = Registry(
     "feature space",
@@ -109,13 +110,8 @@ def cells(value: Any) -> NDArray[np.float64]:
     """Mean colour of each cell, float64 [GRID * GRID * 3] in 0 to 1, of an image uint8 [h, w] or [h, w, 3]."""
     from PIL import Image
 
-    if type(value) is not np.ndarray:
-        raise Unreadable(f"expected an image, uint8 [h, w] or [h, w, 3], found {type(value).__name__}")
-    image: NDArray[Any] = value
-    if image.dtype != np.uint8 or image.ndim not in (2, 3) or image.shape[2:] not in ((), (3,)) or 0 in image.shape:
-        raise Unreadable(f"expected an image, uint8 [h, w] or [h, w, 3], found {image.dtype} {list(image.shape)}")
     # Pillow's box filter takes the mean over an area, whether or not the grid divides the sides.
-    small = Image.fromarray(image).convert("RGB").resize((GRID, GRID), Image.Resampling.BOX)
+    small = picture(value).resize((GRID, GRID), Image.Resampling.BOX)
     return np.asarray(small, np.float64).ravel() / 255
 
 

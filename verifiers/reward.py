@@ -4,8 +4,6 @@ Weights come from a directory or a hub name that the job gives, as safetensors; 
 """
 
 from collections.abc import Sequence
-from functools import cache
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -14,10 +12,10 @@ from pydantic import Field
 from search.plugins import plugin
 from search.ports import Answer, Config, Floats, Item, Score, Verifier, unscored
 from verifiers.each import Unreadable, text
+from verifiers.loading import Dtype, network, reader
 
 ROOM = 2**28  # numbers of the logits of one call, at most: a gigabyte
 _PLACE = "f3c1d6b0a94e"
-Dtype = Literal["float32", "bfloat16", "float16"]
 
 
 class Model(Config):
@@ -54,20 +52,9 @@ class Tokens(NamedTuple):
     ends: list[int]
 
 
-@cache
 def loaded(kind: str, path: str, dtype: str) -> tuple[Any, Any]:
     """Network, on the first GPU if there is one, and tokenizer. Raises OSError, with the remedy, without the model."""
-    import torch
-    import transformers
-
-    factory: Any = getattr(transformers, kind)
-    try:
-        tokenizer: Any = transformers.AutoTokenizer.from_pretrained(path)
-        net: Any = factory.from_pretrained(path, dtype=getattr(torch, dtype), use_safetensors=True)
-    except (OSError, ValueError) as error:
-        what = "cannot be read" if Path(path).exists() else "is no directory here, and the hub does not give it"
-        raise OSError(f"model {path!r} {what}: {str(error)[:300]}") from error
-    return net.eval().requires_grad_(False).to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer
+    return network(kind, path, dtype=dtype), reader("AutoTokenizer", path)
 
 
 def forward(net: Any, batch: Sequence[Sequence[int]]) -> list[Any]:

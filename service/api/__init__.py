@@ -11,11 +11,25 @@ from importlib.metadata import version
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
-from service.api import cards, catalog, compare, dead, declared, depictions, errors, fleet, jobs, keys, page, webhooks
+from service.api import (
+    cards,
+    catalog,
+    compare,
+    dead,
+    declared,
+    depictions,
+    errors,
+    fleet,
+    jobs,
+    keys,
+    page,
+    tunes,
+    webhooks,
+)
 from service.api.access import Access
 from service.api.doors import files
 from service.api.doors import routes as doors
-from service.api.doors.batching import Batching
+from service.api.doors.aside import Aside
 from service.api.following import Following
 from service.api.guard import BodyLimit
 from service.api.metrics import Fleet
@@ -26,6 +40,7 @@ from service.feeder import Feeder
 from service.queue import Broker
 from service.settings import Settings
 from service.store import Store
+from service.tuner import Tuner
 from service.webhooks import Deliverer
 from verifiers.programs import tiers
 
@@ -36,7 +51,7 @@ def create_app(store: Store, broker: Broker, artifacts: Artifacts, settings: Set
     """The app over a migrated database and a reachable queue. Its feeder runs while the app does."""
     feeder = Feeder(store, broker, f"{socket.gethostname()}-{uuid.uuid4().hex}", settings.window)
 
-    beside = [feeder, Batching(store, artifacts, feeder), Deliverer(store, settings)]
+    beside = [feeder, Aside(store, artifacts, feeder, settings), Tuner(store, feeder), Deliverer(store, settings)]
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
@@ -75,6 +90,7 @@ def create_app(store: Store, broker: Broker, artifacts: Artifacts, settings: Set
     app.include_router(fleet.router)
     app.include_router(dead.router)
     app.include_router(webhooks.router)
+    app.include_router(tunes.router)
     page.install(app)
     declared.declare(app)
     return app

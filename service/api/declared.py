@@ -72,14 +72,17 @@ DOORS = {
 }
 
 
+LISTS = ("/v1/tunes", "/v1/presets")
+
+
 def refusals(path: str, method: str) -> dict[int, str]:
     """What an operation may answer beside its successes."""
     found = dict(EVERYWHERE)
     if path not in FREE:
         found |= GUARDED
-    if path.endswith("/completions"):
+    if path.endswith(("/completions", "/generations")):
         found |= DOORS
-    if "{" in path or path in ("/v1/jobs", "/v1/files", "/v1/batches", "/v1/compare", "/v1/dead", "/v1/usage"):
+    if "{" in path or path in ("/v1/jobs", "/v1/files", "/v1/batches", "/v1/compare", "/v1/dead", "/v1/usage", *LISTS):
         found |= NAMED
     if method != "get":
         found |= BODIED

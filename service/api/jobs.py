@@ -11,7 +11,7 @@ from fastapi import APIRouter, Header, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from sse_starlette import EventSourceResponse
 
-from service import catalog, logs, tracing
+from service import catalog, logs, presets, tracing
 from service.api.errors import Problem
 from service.api.following import Following
 from service.api.guard import StrictRoute
@@ -53,9 +53,10 @@ async def create(
 
 
 def accepted(database: Store, spec: JobSpec, key: str | None, broker: Broker) -> sa.Row[Any]:
-    """Draw its items if it asks for that, check everything that the spec names, then write the job."""
+    """Draw its items and read its preset if it asks for that, check everything that it names, then write the job."""
     with tracing.span("submit"):
-        return database.write(begun, catalog.prepare(drawn(spec)), key, broker)
+        asked = drawn(spec) if spec.model.preset is None else database.read(presets.resolved, drawn(spec))
+        return database.write(begun, catalog.prepare(asked), key, broker)
 
 
 def begun(connection: sa.Connection, prepared: Prepared, key: str | None, broker: Broker) -> sa.Row[Any]:

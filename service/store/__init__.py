@@ -5,7 +5,9 @@ costs one thread hop instead of one a statement.
 """
 
 import asyncio
+import sqlite3
 import threading
+import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,9 +15,12 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.event import listens_for
+from sqlalchemy.exc import OperationalError
 
 MIGRATION = 0x77696E6E6F77
 """PostgreSQL's advisory lock of a migration."""
+PATIENCE, POLL = 30.0, 0.001
+"""Seconds that SQLite's locks are waited for, and between two looks at the write lock."""
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -42,8 +47,7 @@ class Store:
     def writing(self) -> Generator[sa.Connection]:
         """A transaction that takes its write lock at once: a read that turns into a write could be refused midway.
 
-        Of SQLite's writers in one process each has its turn: SQLite itself lets those who wait sleep, up to 0.1 s, and
-        whoever asks again at once is faster.
+        Of SQLite's writers in one process each has its turn: whoever asks again at once would be faster.
         """
         with self._alone(), self.engine.connect().execution_options(writes=True) as connection, connection.begin():
             yield connection
@@ -105,7 +109,7 @@ def plain(url: str) -> sa.URL:
 
 def _options(url: str) -> dict[str, Any]:
     if url.startswith("sqlite"):
-        return {"connect_args": {"check_same_thread": False, "timeout": 30}}
+        return {"connect_args": {"check_same_thread": False, "timeout": PATIENCE}}
     # A server that restarts leaves dead connections in the pool; one that does not answer is an outage, not a wait.
     return {"pool_pre_ping": True, "connect_args": {"connect_timeout": 10, "application_name": "winnow"}}
 
@@ -122,4 +126,27 @@ def _tune(engine: sa.Engine, durable: bool) -> None:
     @listens_for(engine, "begin")
     def _begin(connection: sa.Connection) -> None:
         writes = connection.get_execution_options().get("writes", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        if writes:
+            _immediately(connection.connection.driver_connection)
+        else:
+            connection.exec_driver_sql("BEGIN")
+
+
+def _immediately(sqlite: Any) -> None:
+    """BEGIN IMMEDIATE as soon as no other process writes. Raises SQLAlchemy's OperationalError.
+
+    SQLite itself would let who waits sleep for longer and longer, up to 0.1 s.
+    """
+    end = time.monotonic() + PATIENCE
+    sqlite.execute("PRAGMA busy_timeout=0")
+    try:
+        while True:
+            try:
+                sqlite.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                    raise OperationalError("BEGIN IMMEDIATE", None, error) from error
+                time.sleep(POLL)
+    finally:
+        sqlite.execute(f"PRAGMA busy_timeout={int(1000 * PATIENCE)}")

@@ -8,7 +8,7 @@ dies in between. A job is charged to the day of its submission.
 import json
 import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import sqlalchemy as sa
 from sqlalchemy import Column, Float, Integer, Table, Text
@@ -130,12 +130,18 @@ def account(connection: sa.Connection, key: str, day: int, lock: bool = False) -
     return {"day" if row["day"] else "total": row for row in rows}
 
 
-def settle(connection: sa.Connection, job: int, spans: Iterable[Span], spent: Mapping[str, int] | None = None) -> None:
+def settle(connection: sa.Connection, job: int, spans: Sequence[Span], spent: Mapping[str, int] | None = None) -> None:
     """Pieces of a job have ended: what they held is let go, what they spent is counted."""
-    row = connection.execute(HELD, {"job_": job}).mappings().first()
-    if row is not None:
+    settle_all(connection, {job: (spans, spent or {})})
+
+
+def settle_all(connection: sa.Connection, ended: Mapping[int, tuple[Sequence[Span], Mapping[str, int]]]) -> None:
+    """The same for pieces of several jobs, in the order of their accounts: none waits for another in a circle."""
+    rows = [row for job in ended if (row := connection.execute(HELD, {"job_": job}).mappings().first()) is not None]
+    for row in sorted(rows, key=lambda row: (row["key"], row["day"])):
+        spans, spent = ended[row["job"]]
         back = most(spans, {name: row[f"each_{name}"] for name in CURRENCIES})
-        _add(connection, row["key"], row["day"], spent or {}, {name: -n for name, n in back.items()})
+        _add(connection, row["key"], row["day"], spent, {name: -n for name, n in back.items()})
 
 
 def close(connection: sa.Connection, job: int) -> None:

@@ -48,6 +48,7 @@ from service.views.jobs import (
     SplitView,
     Usage,
 )
+from service.views.tunes import Presets, PresetView, Trials, TrialView, Tunes, TuneView
 
 __all__ = [
     "Advice",
@@ -87,6 +88,8 @@ __all__ = [
     "Point",
     "PopulationView",
     "Populations",
+    "PresetView",
+    "Presets",
     "QueueView",
     "SampleView",
     "ScoreView",
@@ -96,6 +99,10 @@ __all__ = [
     "Spread",
     "StreamView",
     "ToLabel",
+    "TrialView",
+    "Trials",
+    "TuneView",
+    "Tunes",
     "Usage",
     "Versus",
     "View",

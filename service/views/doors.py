@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from service.views.base import View
+from service.views.jobs import Usage
 
 Finish = Literal["stop", "length"]
 
@@ -27,6 +28,31 @@ class Searched(View):
     evaluations: int
     stop_reason: str | None
     returned: list[Found] = Field(description="One for each choice, in order.")
+
+
+class ImagesSearched(Searched):
+    """The search behind images."""
+
+    method: str
+    verifiers: list[str]
+    usage: Usage | None = Field(description="Of the job; null in a batch, where a job answers many lines.")
+
+
+class ImageData(View):
+    """One image."""
+
+    b64_json: str | None = None
+    url: str | None = None
+    revised_prompt: None = None
+
+
+class ImagesReply(View):
+    """Reply of /v1/images/generations."""
+
+    created: int
+    data: list[ImageData]
+    output_format: Literal["png"] = "png"
+    search: ImagesSearched
 
 
 class Spoken(View):

@@ -3,8 +3,10 @@
 import math
 
 import numpy as np
+import pytest
 
-from bench.molecules import Watched, against, median
+from bench.molecules import against, median
+from bench.molecules_pace import shares
 
 
 def test_the_median_has_its_exact_interval() -> None:
@@ -24,5 +26,9 @@ def test_a_difference_of_medians_covers_what_it_is() -> None:
     assert found["low"] > 0.4
 
 
-def test_overlapping_calls_are_busy_once() -> None:
-    assert Watched(None, [(0.0, 2.0), (1.0, 3.0), (1.5, 1.8), (5.0, 6.0)]).busy() == 4
+def test_time_divides_into_work_lateness_and_starving() -> None:
+    """Two lanes at 0 to 3 and at 5 to 6, waits until 4 and from 4.5: late from 3 to 4 and 4.5 to 5, else starved."""
+    network = [(0.0, 2.0), (1.0, 3.0), (1.5, 1.8), (5.0, 6.0)]
+    waits = [(-1.0, 4.0), (4.5, 6.0), (4.5, 5.5)]
+    found = shares(network, waits, 0.0, 8.0)
+    assert found == pytest.approx({"network": 4 / 8, "late": 1.5 / 8, "starved": 2.5 / 8})

@@ -1,4 +1,4 @@
-"""Molecules are drawings, sequences are text, and several verifiers are a scatter with its front."""
+"""Molecules are drawings, sequences are text, several verifiers are a scatter with its front; verdicts say why."""
 
 from importlib.util import find_spec
 
@@ -55,3 +55,23 @@ def test_the_front_is_a_scatter(page: Page, url: str, client: Client) -> None:
     assert set(shown[: len(front)]) <= front  # the service's front is the page's
     page.get_by_test_id("front-x").select_option("2")
     expect(chart.locator(".xtitle")).to_have_text("SIX6")
+
+
+def test_a_verdict_on_a_program_says_why_and_where_it_ran(page: Page, url: str, client: Client) -> None:
+    """The programs return a number that begins with 1; the tier is that of the worker."""
+    target = {"entry": "f", "prefix": "def f():\n    return 1", "cases": [{"expected": -1}]}
+    job = {
+        "model": {"name": "toy/markov", "text": True},
+        "items": [{"target": target}],
+        "verifiers": ["program/values"],
+        "search": {"method": "best_of_n", "n": 2},
+    }
+    view = client.submit(job, wait=60)
+    assert view.state == "completed"
+    tier = client.http.get("/readyz").json()["programs"]["tier"]
+    if tier == "refuse":
+        pytest.skip("NOT EXAMINED: programs are refused here")
+    page.goto(f"{url}/#/jobs/{view.id}")
+    answer = page.get_by_test_id("gallery").locator(".answer").first
+    expect(answer).to_contain_text("wrong_answer: case 1 of 1: another value is right")
+    expect(answer).to_contain_text(f"[{tier}]")

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Callable
 from xml.etree import ElementTree
 
@@ -163,6 +164,7 @@ def test_fleet(page: Page, url: str, digits: str) -> None:
     expect(fleet).to_contain_text("digits-early")
     expect(fleet.get_by_test_id("workers")).to_have_text("1")
     expect(fleet.get_by_test_id("dead-letters")).to_have_text("0")
+    expect(fleet).to_contain_text(re.compile("programs: (strict|lite|refuse)"))
     expect(fleet.get_by_test_id("rows-per-second")).to_have_text("0")  # known after two looks, and nothing runs
     page.get_by_test_id("fleet").locator("abbr.term").first.hover()
     expect(page.locator("#tip")).to_be_visible()

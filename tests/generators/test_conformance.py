@@ -36,6 +36,9 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any] | None]] = [
     ("digits", {"steps": 4, "solver": "dpm++"}, {"steps": 3, "solver": "unipc"}),
     ("digits", {"steps": 3, "solver": "heun", "guidance": 1.5}, {"steps": 4, "solver": "deis", "guidance": 2.0}),
     ("digits", {"steps": 2, "eta": 0.5, "guidance": 2.0}, {"steps": 3, "guidance": 3.0}),
+    ("digits", {"timesteps": [999, 700, 200], "skip_scales": [1.0, 0.9], "time_shift": 60, "eta": 0.5}, {"steps": 2}),
+    ("digits", {"steps": 5, "solver": "unipc", "dc_ratios": [0.9, 1.1]}, {"steps": 4, "solver": "heun"}),
+    ("digits", {"steps": 3, "guidance": 2.0, "guidance_interval": [400, 999]}, {"steps": 2, "guidance": 3.0}),
     ("digits-early", {"steps": 2, "eta": 1.0}, None),
     ("digits-unconditional", {"steps": 3, "eta": 1.0}, {"steps": 2}),
 ]

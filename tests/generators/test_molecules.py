@@ -44,6 +44,24 @@ def test_draws_are_molecules_and_previews_become_them() -> None:
     assert generator.preview(rows) == answers
 
 
+def test_without_the_interpreter_it_is_the_same_network() -> None:
+    """Traced on two rows, it gives the eager network's very numbers for any count of rows."""
+    import torch
+    from safetensors.torch import load_file
+
+    from generators.digits import device
+    from generators.transformer import WEIGHTS, loaded, network
+
+    if device() != "cpu":
+        pytest.skip("traced on CPUs alone")
+    eager = network(len(ALPHABET), 40, width=128, layers=5, heads=4)
+    eager.load_state_dict({k: v.float() for k, v in load_file(WEIGHTS / "molecules.safetensors").items()})
+    given = torch.from_numpy(np.random.default_rng(0).integers(0, len(ALPHABET) + 1, (5, 40)))
+    with torch.inference_mode():
+        for n in (1, 5):
+            assert torch.equal(loaded("molecules")[0](given[:n]).cpu(), eager.eval()(given[:n]))
+
+
 def test_given_symbols_stay_and_cost_nothing() -> None:
     """Five of a ring's six atoms, the sixth and the closing bond are to be found."""
     prompt = "[C][=C][C][=C][C]_[Ring1]_"

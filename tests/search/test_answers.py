@@ -104,3 +104,15 @@ def test_a_verifier_sees_the_same_whether_answers_lie_in_an_array() -> None:
     assert isinstance(arrayed.answers, Numbers)
     assert list(arrayed.answers) == list(listed.answers)
     assert arrayed.scores == listed.scores
+
+
+def test_answers_carry_what_their_rows_know_of_the_trajectory() -> None:
+    keys = np.zeros((3, 2), np.uint32)
+    plain, watched = (Rows.fresh(keys, c) for c in ({}, {"trajectory_variance": np.array([0.1, 0.2, -1.0])}))
+    values = ["a", Failed("down"), "c"]
+    assert [(a.value, a.trajectory_variance) for a in Answers.of(values, ITEM, plain)] == [("a", None), ("c", None)]
+    told = Answers.of(values, ITEM, watched)
+    assert [(a.value, a.trajectory_variance) for a in told] == [("a", 0.1), ("c", -1.0)]
+    assert [told[i] for i in range(2)] == list(told)
+    assert list(told[1:]) == [Answer("c", ITEM, -1.0)]
+    assert len(list(Answers.of([], ITEM, watched[np.zeros(0, int)]))) == 0

@@ -190,6 +190,44 @@ def test_a_stopped_search_whose_model_keeps_nothing() -> None:
     assert outcome.spent.tokens == 0
 
 
+@dataclass(frozen=True)
+class Queueing(Elsewhere):
+    """Its server takes one search at a time; sent says when, on the loop's clock, each came to its turn."""
+
+    batch_key = "queueing"
+    place: Any = field(default_factory=lambda: asyncio.Semaphore(1))
+    sent: list[float] = field(default_factory=list[float])
+
+    async def advance(self, rows: Rows) -> Rows:
+        async with self.place:
+            self.sent.append(asyncio.get_running_loop().time())
+            await asyncio.sleep(30)
+        return await super().advance(rows)
+
+
+def test_searches_that_are_stopped_together_send_nothing_more() -> None:
+    """The place that one gives up is not taken by another one of the same job, for a request that would be paid."""
+    model, told = Queueing(), list[str]()
+
+    async def one(engine: Engine, number: int) -> Outcome:
+        await asyncio.sleep(0.07 * number)  # each would look at a time of its own
+        task, config = Task(Item(id=str(number)), 0, 0, 8), BestOfN(n=8)
+        tools = ready(engine, model, RED, "best_of_n", config, task)
+        asked: Any = tools.tools
+        asked.stopped = lambda: next(iter(told), None)
+        return await run(best_of_n(task, tools, config), tools, asked.stopped)
+
+    async def main() -> list[Outcome]:
+        engine = Engine()
+        searches = [asyncio.create_task(one(engine, number)) for number in range(6)]
+        await asyncio.sleep(0.6)
+        told.append("cancelled")
+        return await asyncio.wait_for(asyncio.gather(*searches), 10)
+
+    assert [outcome.stop_reason for outcome in asyncio.run(main())] == ["cancelled"] * 6
+    assert len(model.sent) == 1
+
+
 def test_a_cancelled_search_leaves_no_request_behind() -> None:
     async def main() -> None:
         task, config = Task(Item(id="a"), 0, 0, 8), BestOfN(n=8)

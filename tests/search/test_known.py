@@ -110,3 +110,18 @@ def test_what_was_asked_longest_ago_is_forgotten() -> None:
     assert known.held <= 10
     assert known.look("v", [Answer("1", Item(id="4"))]).missing == {}
     assert known.look("v", [Answer("1", Item(id="0"))]).missing
+
+
+def test_the_same_picture_of_two_trajectories_is_two_answers() -> None:
+    picture = np.zeros((2, 2), np.uint8)
+
+    def verify(answers: Sequence[Answer]) -> list[Score]:
+        return [Score(answer.trajectory_variance) for answer in answers]
+
+    async def main() -> None:
+        engine, judge = Engine(), Judge("v", "v", verify)
+        for _ in range(2):
+            found = await engine.judge(judge, [Answer(picture, ITEM, v) for v in (0.5, 0.25, 0.5)])
+            assert [score.value for score in found.scores] == [0.5, 0.25, 0.5]
+
+    asyncio.run(main())

@@ -495,3 +495,33 @@ def test_an_error_in_a_method_ends_the_search_with_it() -> None:
     assert isinstance(outcome.error, KeyError)
     assert outcome.population is not None  # what was found stays found
     assert closed == [True]
+
+
+def test_a_model_that_names_its_batch_is_asked_where_it_may_load() -> None:
+    """Not on the event loop, which a network that loads would stop; what it cannot load is said before a search."""
+
+    class Named:
+        batch_key = "named"
+        asked: list[str] = []  # noqa: RUF012 - of this test alone
+
+        @property
+        def limit(self) -> int:
+            self.asked.append(threading.current_thread().name)
+            return 7
+
+        def advance(self, rows: Any) -> Any:
+            raise AssertionError("nothing is measured")
+
+    class Missing(Named):
+        @property
+        def limit(self) -> int:
+            raise ImportError("torch is not installed")
+
+    engine = Engine()
+    model: Any = Named()
+    missing: Any = Missing()
+    asyncio.run(engine.load("named", model, Item()))
+    assert engine.network(model).filled.limit == 7
+    assert [name.partition("_")[0] for name in model.asked] == ["device"]
+    with pytest.raises(ImportError, match="torch is not installed"):
+        asyncio.run(engine.load("missing", missing, Item()))

@@ -1,6 +1,7 @@
 """The typed client, sync and async, against the real service."""
 
 import asyncio
+import time
 
 import httpx
 import pytest
@@ -8,6 +9,7 @@ from helping import GAUSS, job
 
 from service.client import AsyncClient, Client, Refused, cancel, candidates, curve, items, listing, plugins, submit
 from service.client import job as read
+from service.embedded import Stack
 from service.spec import JobSpec
 
 
@@ -35,6 +37,17 @@ def test_refusals_are_exceptions(client: Client) -> None:
         client.job("job_0")
     with pytest.raises(Refused, match="404"):
         client.artifact("0" * 64)
+
+
+def test_a_client_is_the_first_to_give_up_an_idle_connection(running: tuple[Stack, Client]) -> None:
+    """After 5 s, when many clients still take it for good."""
+    limits = httpx.Limits(keepalive_expiry=60)
+    with httpx.Client(base_url=running[0].url, limits=limits, trust_env=False) as http:
+        used: list[object] = []
+        for pause in (0, 6):
+            time.sleep(pause)
+            used.append(http.get("/v1/jobs").extensions["network_stream"].get_extra_info("client_addr"))
+        assert used[0] == used[1]
 
 
 def test_no_server() -> None:

@@ -59,15 +59,21 @@ def names(client: Client, key: str) -> dict[str, Any]:
     until(lambda: client.http.get(f"/v1/batches/{batch}").json()["status"] == "completed")
     huge = done(client, job(1, 1, model="outside/by_prompt", items=[{"prompt": "huge"}], verifiers=["any"]))
     (answer,) = client.candidates(huge.id)
+    levers = {"means": {"low": 0.0, "high": 1.0, "count": 1}}
+    ask = {**job(1, 1), "preset": "found", "levers": levers, "samples": 2, "population": 2, "generations": 1}
+    del ask["search"]
+    tune = client.http.post("/v1/tunes", json=ask).json()["id"]
+    until(lambda: client.http.get(f"/v1/tunes/{tune}").json()["state"] == "completed")
     catalog = {"models": "toy/bits", "verifiers": "any", "methods": "best_of_n", "cards": "toy/linear"}
     paths = {"job": view.id, "item": 0, "file": file, "batch": batch, "key": key, "letter": f"{view.id}.0"}
+    paths |= {"tune": tune, "preset": "found"}
     return {**catalog, "features": "pixels", **paths, "sha256": answer.artifact}
 
 
 def narrowed(document: dict[str, Any]) -> dict[str, Any]:
     """The document with names that are there, so that some jobs are accepted."""
     shapes = document["components"]["schemas"]
-    valid = {"Named": ["toy/bits", "toy/markov"], "JudgeRef": ["any"], "Search": ["best_of_n"]}
+    valid = {"ModelRef": ["toy/bits", "toy/markov"], "JudgeRef": ["any"], "Search": ["best_of_n"]}
     for name, values in valid.items():
         shapes[name]["additionalProperties"] = False
         shapes[name]["properties"]["method" if name == "Search" else "name"] |= {"enum": values}
@@ -75,7 +81,7 @@ def narrowed(document: dict[str, Any]) -> dict[str, Any]:
     for name in ("items_from", "webhook", "graders", "mode", "budget"):
         del spec[name]
     del shapes["Item"]["properties"]["messages"]
-    spec["model"] = {"$ref": "#/components/schemas/Named"}
+    spec["model"] = {"$ref": "#/components/schemas/ModelRef"}
     spec["verifiers"] |= {"items": {"$ref": "#/components/schemas/JudgeRef"}, "maxItems": 1}
     spec["items"] |= {"minItems": 1, "maxItems": 1}
     shapes["JobSpec"]["required"] += ["items"]

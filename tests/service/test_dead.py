@@ -12,7 +12,7 @@ from helping import done, ended, found, items, job, outcome, prepared, refused, 
 
 from service.client import Client
 from service.embedded import Stack
-from service.store import Store, access, dead, jobs, quotas, shards
+from service.store import Store, access, commits, dead, jobs, quotas, shards
 from service.store.access import Missing
 from service.store.jobs import Conflict
 from service.store.schema import items as item_table
@@ -31,7 +31,7 @@ def test_requeued_and_done(store: Store) -> None:
     for shard in (1, 2, 3):
         assert store.write(shards.fail, take(store, shard), f"error {shard}")
     last = take(store, 4)
-    assert store.write(shards.commit, last, outcome(last))
+    assert store.write(commits.commit, last, outcome(last))
     before = store.read(jobs.find, job.name)
     assert (before.state, before.items_done, before.items_failed, before.shards_done) == ("failed", 2, 2, 4)
     letters = store.read(dead.page, 2, None)
@@ -55,7 +55,7 @@ def test_requeued_and_done(store: Store) -> None:
     for shard in (1, 2, 3):
         again = take(store, shard, "9-0")
         assert (again.attempt, again.deaths) == (2, 0)
-        assert store.write(shards.commit, again, outcome(again))
+        assert store.write(commits.commit, again, outcome(again))
     after = store.read(jobs.find, job.name)
     assert (after.state, after.stop_reason, after.items_done, after.items_failed) == ("completed", None, 2, 0)
     assert (after.shards_done, after.candidates, after.error) == (4, 4000, None)
@@ -88,7 +88,7 @@ def test_requeued_work_is_paid_once(store: Store) -> None:
     store.write(dead.requeue, f"{job.name}.0")
     assert store.read(quotas.account, key, quotas.today())["total"]["held_samples"] == 8
     claim = take(store, 1, "9-0")
-    assert store.write(shards.commit, claim, outcome(claim))
+    assert store.write(commits.commit, claim, outcome(claim))
     total = store.read(quotas.account, key, quotas.today())["total"]
     assert (total["held_samples"], total["spent_samples"]) == (0, 8)
 

@@ -20,7 +20,7 @@ from service import catalog
 from service.artifacts import Artifacts
 from service.client import Client
 from service.execute import Bench, execute
-from service.store import Store, features, jobs, results, shards
+from service.store import Store, commits, features, jobs, results, shards
 from service.store.schema import features as table
 from service.views import CandidateView
 from service.writing import written
@@ -144,17 +144,17 @@ def test_features_are_written_once_and_only_by_the_holder(store: Store, tmp_path
     old = store.write(shards.claim, "frozen", [("1-0", 1)]).claims["1-0", 1]
     new = store.write(shards.claim, "second", [("1-0", 1)]).claims["1-0", 1]
 
-    async def run(claim: shards.Claim) -> shards.Results:
+    async def run(claim: shards.Claim) -> commits.Results:
         finding = await execute(claim, Bench.of(spec), Engine())
         return written(claim, spec, finding, Artifacts(str(tmp_path)))
 
     first, again = asyncio.run(run(old)), asyncio.run(run(new))
     assert first.features == again.features
     assert [row[:4] for row in again.features] == [(made.id, 0, 0, 8), (made.id, 1, 0, 8)]
-    assert not store.write(shards.commit, old, first)
+    assert not store.write(commits.commit, old, first)
     assert store.read(lambda c: c.execute(sa.select(table)).all()) == []
-    assert store.write(shards.commit, new, again)
-    assert not store.write(shards.commit, new, again)
+    assert store.write(commits.commit, new, again)
+    assert not store.write(commits.commit, new, again)
     assert len(store.read(lambda c: c.execute(sa.select(table)).all())) == 2
     samples, points = store.read(features.places, made.id, 1)
     rows = store.read(results.candidates_page, made.id, (1, -1), 10, 1)

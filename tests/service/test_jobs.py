@@ -111,7 +111,8 @@ def test_events_in_order_and_resumable(client: Client) -> None:
     numbers = [number for number, _, _ in told]
     assert numbers == sorted(set(numbers))
     shown = [data["shards_done"] for _, event, data in told if event in ("progress", "completed")]
-    assert shown == list(range(1, view.counts.shards + 1))
+    assert shown == sorted(set(shown))  # shards that end together are told of together
+    assert shown[-1] == view.counts.shards
     for place in (0, 1, len(told) - 2):
         headers = {"Last-Event-ID": str(numbers[place])}
         again = sse(client.http.get(f"/v1/jobs/{view.id}/events", headers=headers).text)

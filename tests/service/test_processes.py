@@ -1,11 +1,13 @@
 """Questions to verifiers in processes are divided among them, and come back whole."""
 
 import asyncio
+import multiprocessing
 from typing import Any
 
 import pytest
 
 from search.ports import Answer, Item
+from service import processes
 from service.processes import divided, elsewhere
 
 
@@ -29,3 +31,13 @@ def test_scores_come_back_in_order() -> None:
 
     weights = [-score.value for score in asyncio.run(asked())]
     assert weights == pytest.approx([16.043 + 14.027 * n for n in range(40)], rel=1e-4)
+
+
+def test_processes_start_before_the_first_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They start and import while the worker loads its model, and the network does not wait for them later."""
+    pytest.importorskip("rdkit", reason="NOT EXAMINED: needs the extra `molecules`")
+    monkeypatch.setattr(processes, "POOL", processes.Pool(2))
+    before = set(multiprocessing.active_children())
+    elsewhere("molecule/sa", '{"limit": 3.25}')
+    assert len(set(multiprocessing.active_children()) - before) == 2
+    processes.POOL.get().shutdown()

@@ -48,6 +48,19 @@ def test_publish_pull_finish(broker: Broker) -> None:
     assert broker.depth() == {"m:batch": 4}
     assert broker.missing([(d.stream, d.message) for d in got]) == [True, False, False]
     assert broker.missing([(stream("m", "batch"), None)]) == [True]
+    broker.publish([Ticket(shard=9, job=1, model="other", lane="batch", share="")])
+    assert broker.finish_all("a", [*got, *rest]) == 2  # one was ended, two are b's
+    assert broker.finish_all("b", [*rest, *pull(broker, "b")]) == 3
+    assert broker.depth() == {"m:batch": 0, "other:batch": 0}
+    assert broker.finish_all("b", []) == 0
+
+
+def test_a_stream_that_is_gone_takes_no_lease_with_it(broker: Broker) -> None:
+    broker.publish([ticket(1), Ticket(shard=2, job=1, model="other", lane="batch", share="")])
+    gone, kept = sorted(pull(broker, "a"), key=lambda delivery: delivery.ticket.shard)
+    broker.redis.delete(gone.stream)
+    assert broker.renew("a", [gone, kept]) == [gone]
+    assert broker.finish_all("a", [gone, kept]) == 1
 
 
 def test_streams_in_order(broker: Broker) -> None:

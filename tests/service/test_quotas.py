@@ -17,7 +17,7 @@ from service.api.keys import limit
 from service.cli import app
 from service.client import Client
 from service.spec import Span
-from service.store import Store, access, jobs, quotas, shards
+from service.store import Store, access, commits, jobs, quotas, shards
 from service.store.quotas import Exhausted
 from service.store.schema import jobs as table
 from service.store.schema import shards as pieces
@@ -54,9 +54,9 @@ def test_held_then_settled_by_shard(store: Store) -> None:
     submit(store, key, 2, 2000)  # 2 steps: two shards of 1000 samples for each item
     assert account(store, key) == told(held_evaluations=8000, held_samples=4000)
     stale, mine = take(store, 1), take(store, 1)
-    assert store.write(shards.commit, mine, outcome(mine))
+    assert store.write(commits.commit, mine, outcome(mine))
     for late in (stale, mine):
-        assert not store.write(shards.commit, late, outcome(late))
+        assert not store.write(commits.commit, late, outcome(late))
         assert not store.write(shards.fail, late, "late")
     left = told(spent_evaluations=7, spent_samples=1000, held_evaluations=6000, held_samples=3000)
     assert account(store, key) == left
@@ -119,7 +119,7 @@ def test_a_day_ends(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     submit(store, key)
     for shard in (1, 2):
         claim = take(store, shard)
-        assert store.write(shards.commit, claim, outcome(claim))
+        assert store.write(commits.commit, claim, outcome(claim))
     found = [store.read(quotas.account, key, one)["day"] for one in (day, day + 1)]
     assert [(row["spent_samples"], row["held_samples"]) for row in found] == [(8, 0), (8, 0)]
     monkeypatch.setattr(quotas, "today", lambda: day + 2)

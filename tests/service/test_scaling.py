@@ -6,9 +6,9 @@ from helping import prepared
 from service.api.scaling import SHARD_SECONDS, UNKNOWN_SHARD, Pace, Paces, Queue, rate_of
 from service.beat import Batches, Beat
 from service.busy import Busy
-from service.store import Store, jobs, shards
+from service.store import Store, commits, jobs, shards
+from service.store.commits import Results
 from service.store.counting import Left, left_by_model
-from service.store.shards import Results
 
 MODEL = "toy/gaussian_mixture"
 
@@ -77,7 +77,7 @@ def test_work_left(store: Store) -> None:
 
     def run(shard: int, evaluations: int) -> None:
         (claim,) = store.write(shards.claim, "w", [("1-0", shard)]).claims.values()
-        assert store.write(shards.commit, claim, Results(evaluations=evaluations))
+        assert store.write(commits.commit, claim, Results(evaluations=evaluations))
 
     assert left() == {}
     first = store.write(jobs.create, prepared(2, 3000))  # six shards, 1 to 6

@@ -21,13 +21,13 @@ from search.ports import Score, Values
 from service import curve
 from service.api.errors import install
 from service.api.present import item_views, job_view
-from service.store import Store, dispatch, jobs, results, shards
+from service.store import Store, commits, dispatch, jobs, results, shards
 from service.store.blobs import find
 from service.store.bulk import insert_rows
+from service.store.commits import Results
 from service.store.pools import Columns, named, pack, packed, pool, unpack
 from service.store.schema import candidates, events, items, judges, metadata, pools, scores, tallies
 from service.store.schema import shards as table
-from service.store.shards import Results
 
 
 def add(store: Store, *args: Any, **changes: Any) -> sa.Row[Any]:
@@ -42,6 +42,14 @@ def row(store: Store, of: sa.Table, **where: Any) -> Any:
 def rows(store: Store, of: sa.Table) -> list[Any]:
     with store.reading() as connection:
         return list(connection.execute(sa.select(of).order_by(*of.primary_key)))
+
+
+def written(store: Store, of: sa.Table, job: int) -> list[Any]:
+    """A job's rows of a table, without its own and its judge's numbers."""
+    columns = [column for column in of.c if column.name not in ("job", "judge")]
+    mine = of.c.job == job if "job" in of.c else of.c.judge.in_(sa.select(judges.c.id).where(judges.c.job == job))
+    with store.reading() as connection:
+        return sorted(connection.execute(sa.select(*columns).where(mine)), key=repr)
 
 
 def test_migration_makes_the_tables(store: Store) -> None:
@@ -63,7 +71,7 @@ def test_create_claim_commit(store: Store) -> None:
     assert claim.attempt == 1
     assert row(store, table, id=ticket.shard).state == "running"
     assert store.read(jobs.find, job.name).state == "in_progress"
-    assert store.write(shards.commit, claim, outcome(claim))
+    assert store.write(commits.commit, claim, outcome(claim))
     after = store.read(jobs.find, job.name)
     assert (after.state, after.candidates, after.evaluations, after.verifier_calls) == ("completed", 8, 7, 3)
     assert (after.items_done, after.shards_done, after.items_failed) == (2, 1, 0)
@@ -74,9 +82,9 @@ def test_create_claim_commit(store: Store) -> None:
 def test_a_shard_is_committed_once(store: Store) -> None:
     job = add(store)
     claim = take(store, 1)
-    assert store.write(shards.commit, claim, outcome(claim))
+    assert store.write(commits.commit, claim, outcome(claim))
     before = [rows(store, of) for of in (candidates, scores, pools, tallies, items, events)]
-    assert not store.write(shards.commit, claim, outcome(claim))
+    assert not store.write(commits.commit, claim, outcome(claim))
     assert not store.write(shards.hand_back, claim, "late")
     assert not store.write(shards.fail, claim, "late")
     assert store.write(shards.claim, "other", [("1-0", 1), ("2-0", 1)]) == ({}, {})
@@ -91,10 +99,10 @@ def test_a_stale_attempt_writes_nothing(store: Store) -> None:
     new = take(store, 1, worker="second")  # the same one, which Redis has handed on
     assert (old.attempt, new.attempt) == (1, 2)
     assert row(store, table, id=1).deaths == 1
-    assert not store.write(shards.commit, old, outcome(old))
+    assert not store.write(commits.commit, old, outcome(old))
     assert rows(store, candidates) == rows(store, scores) == rows(store, tallies) == []
     assert not store.write(shards.hand_back, old)
-    assert store.write(shards.commit, new, outcome(new))
+    assert store.write(commits.commit, new, outcome(new))
     assert len(rows(store, candidates)) == 8
 
 
@@ -104,11 +112,42 @@ def test_a_commit_is_all_or_nothing(store: Store) -> None:
     bad = outcome(claim)
     bad.scores["toy/linear"][-1] = bad.scores["toy/linear"][0]  # the same key twice
     with pytest.raises(sa.exc.IntegrityError):
-        store.write(shards.commit, claim, bad)
+        store.write(commits.commit, claim, bad)
     assert rows(store, candidates) == rows(store, scores) == []
     assert row(store, table, id=1).state == "running"
     assert store.read(jobs.find, job.name).evaluations == 0
-    assert store.write(shards.commit, claim, outcome(claim))
+    assert store.write(commits.commit, claim, outcome(claim))
+
+
+def test_shards_that_are_written_together_are_as_if_written_alone(store: Store) -> None:
+    """Of several jobs and items, a stale claim among them, bytes that two of them name, one item over two shards."""
+    alone, together = ([add(store, 2, 600), add(store, 1, 2500)] for _ in "ab")
+    blob = ("a" * 64, "png", b"same")
+
+    def done(made: list[Any]) -> list[tuple[shards.Claim, Results]]:
+        numbers = [one.id for job in made for one in rows(store, table) if one.job == job.id]
+        claimed = store.write(shards.claim, "w", [(f"{number}-0", number) for number in numbers]).claims.values()
+        return [(one, replace(outcome(one, i != 1), blobs={blob[0]: blob})) for i, one in enumerate(claimed)]
+
+    first, second = done(alone), done(together)
+    assert len(first) == len(second) > 4
+    stale = replace(second[2][0], attempt=0)
+    for claim, its in first[:-1]:
+        assert store.write(commits.commit, claim, its)
+    good = store.write(commits.commit_all, [*second[:-1], (stale, second[2][1])])
+    assert good == {claim for claim, _ in second[:-1]}
+    assert not store.write(commits.commit_all, second[:-1])
+    for few in (first, second):
+        assert store.write(commits.commit_all, few[-1:])
+    for kind in (candidates, scores, tallies, pools, items):
+        left, right = ([written(store, kind, job.id) for job in made] for made in (alone, together))
+        assert left == right
+        assert all(left)
+    for one, other in zip(alone, together, strict=True):
+        views = [store.read(jobs.find, job.name) for job in (one, other)]
+        said = [(v.state, v.shards_done, v.items_done, v.candidates, v.evaluations, v.verifier_calls) for v in views]
+        assert said[0] == said[1]
+        assert said[0][0] == "completed"
 
 
 def test_bytes_come_with_their_rows(store: Store) -> None:
@@ -116,10 +155,10 @@ def test_bytes_come_with_their_rows(store: Store) -> None:
     add(store, 1, 2500)
     first, second, _ = (take(store, shard, f"{shard}-0") for shard in (1, 2, 3))
     same, other = ("a" * 64, "png", b"same"), ("b" * 64, "json", b"other")
-    assert store.write(shards.commit, first, replace(outcome(first), blobs={same[0]: same}))
-    assert not store.write(shards.commit, first, replace(outcome(first), blobs={other[0]: other}))
+    assert store.write(commits.commit, first, replace(outcome(first), blobs={same[0]: same}))
+    assert not store.write(commits.commit, first, replace(outcome(first), blobs={other[0]: other}))
     assert store.read(find, other[0]) is None
-    assert store.write(shards.commit, second, replace(outcome(second), blobs={same[0]: same, other[0]: other}))
+    assert store.write(commits.commit, second, replace(outcome(second), blobs={same[0]: same, other[0]: other}))
     assert store.read(find, same[0]) == (b"same", "image/png")
     assert store.read(find, other[0]) == (b"other", "application/json")
 
@@ -128,12 +167,12 @@ def test_tallies_add_up_over_shards(store: Store) -> None:
     add(store, 1, 2500)  # three shards of one item
     claims = [take(store, shard, f"{shard}-0") for shard in (1, 2, 3)]
     assert [claim.spans[0].first for claim in claims] == [0, 1000, 2000]
-    assert store.write(shards.commit, claims[2], outcome(claims[2], passed=False))
+    assert store.write(commits.commit, claims[2], outcome(claims[2], passed=False))
     assert row(store, tallies).first_pass is None
-    assert store.write(shards.commit, claims[1], outcome(claims[1]))
+    assert store.write(commits.commit, claims[1], outcome(claims[1]))
     assert row(store, tallies).first_pass == 1000
     assert row(store, items).state == "in_progress"
-    assert store.write(shards.commit, claims[0], outcome(claims[0]))
+    assert store.write(commits.commit, claims[0], outcome(claims[0]))
     tally = row(store, tallies)
     assert (tally.scored, tally.passed, tally.unscored, tally.first_pass) == (2500, 2000, 0, 0)
     item = row(store, items)
@@ -145,13 +184,13 @@ def test_hand_back(store: Store) -> None:
     first = take(store, 1)
     assert store.write(shards.hand_back, first)
     assert (row(store, table, id=1).state, row(store, table, id=1).deaths) == ("pending", 0)
-    assert not store.write(shards.commit, first, outcome(first))
+    assert not store.write(commits.commit, first, outcome(first))
     second = take(store, 1, "2-0")
     assert store.write(shards.hand_back, second, "ValueError: no")
     assert (row(store, table, id=1).deaths, row(store, table, id=1).error) == (1, "ValueError: no")
     third = take(store, 1, "3-0")
     assert third.attempt == 3
-    assert store.write(shards.commit, third, outcome(third))
+    assert store.write(commits.commit, third, outcome(third))
 
 
 def test_three_deaths(store: Store) -> None:
@@ -162,7 +201,7 @@ def test_three_deaths(store: Store) -> None:
     assert list(claimed.claims) == [("2-0", 2)]
     assert claimed.dead == {("1-0", 1): "worker_lost: 3 workers died on this shard"}
     other = claimed.claims["2-0", 2]
-    assert store.write(shards.commit, other, outcome(other))
+    assert store.write(commits.commit, other, outcome(other))
     last = store.read(jobs.find, job.name)
     assert (last.state, last.items_failed, last.items_done, last.stop_reason) == ("completed", 1, 2, "error")
     lost, kept = rows(store, items)
@@ -194,7 +233,7 @@ def test_published_loses_to_a_fast_worker(store: Store) -> None:
     claim = take(store, 1, "1-0")
     store.write(dispatch.published, {1: "1-0"})
     assert row(store, table, id=1).state == "running"
-    assert store.write(shards.commit, claim, outcome(claim))
+    assert store.write(commits.commit, claim, outcome(claim))
     store.write(dispatch.published, {1: "1-0"})
     assert row(store, table, id=1).state == "done"
 
@@ -204,13 +243,13 @@ def test_republish(store: Store) -> None:
     store.write(dispatch.published, {1: "1-0", 2: "2-0", 3: "3-0"})
     claim = take(store, 2, "2-0")
     done = take(store, 3, "3-0")
-    assert store.write(shards.commit, done, outcome(done))
+    assert store.write(commits.commit, done, outcome(done))
     assert {shard for shard, *_ in store.read(dispatch.out, -1)} == {1, 2}
     assert store.read(dispatch.out, 60) == []
     assert store.write(dispatch.republish, {1: "1-0", 2: "2-0", 3: "3-0"}) == 2
     assert store.write(dispatch.republish, {1: "1-0", 2: "2-0"}) == 0
     assert [(s.state, s.deaths) for s in rows(store, table)] == [("pending", 0), ("pending", 1), ("done", 0)]
-    assert not store.write(shards.commit, claim, outcome(claim))
+    assert not store.write(commits.commit, claim, outcome(claim))
 
 
 def test_waiting_is_round_robin_over_jobs(store: Store) -> None:
@@ -227,7 +266,7 @@ def test_cancel(store: Store) -> None:
     assert store.read(shards.cancelling, [job.id]) == {job.id}
     assert store.write(jobs.cancel, job.name).shards_done == 2
     assert store.write(shards.claim, "w", [("2-0", 2)]) == ({}, {})
-    assert store.write(shards.commit, claim, outcome(claim))
+    assert store.write(commits.commit, claim, outcome(claim))
     last = store.read(jobs.find, job.name)
     assert (last.state, last.stop_reason, last.items_done) == ("cancelled", "cancelled", 3)
     assert [item.state for item in rows(store, items)] == ["completed", "cancelled", "cancelled"]
@@ -249,11 +288,11 @@ def test_pool_leaves_no_gaps(store: Store) -> None:
     """A later shard is there, an earlier one is not: the item's verdicts stand side by side all the same."""
     add(store, 1, 2500)
     claims = [take(store, shard, f"{shard}-0") for shard in (1, 2, 3)]
-    store.write(shards.commit, claims[2], outcome(claims[2]))
+    store.write(commits.commit, claims[2], outcome(claims[2]))
     found = store.read(pool, 1, 1, 500)
     assert found.values[0].tolist() == list(range(2000, 2500))
     assert (found.passed == 1).all()
-    store.write(shards.commit, claims[0], outcome(claims[0], passed=False))
+    store.write(commits.commit, claims[0], outcome(claims[0], passed=False))
     found = store.read(pool, 1, 1, 1600)
     assert found.drawn.tolist() == [1500]
     assert found.values[0, :1500].tolist() == [*range(1000), *range(2000, 2500)]
@@ -360,14 +399,14 @@ def test_old_jobs_counted_no_tokens_and_lost_nothing(tmp_path: Path) -> None:
     assert [(c["answer"], c["tokens"]) for c in kept] == [(1.5, None)] * 2
     new = add(database)
     claim = take(database, row(database, table, job=new.id).id)
-    assert database.write(shards.commit, claim, outcome(claim) if claim.job == new.id else Results())
+    assert database.write(commits.commit, claim, outcome(claim) if claim.job == new.id else Results())
     database.close()
 
 
 def test_curve_reads_a_pool_once_and_not_too_many(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     name = add(store, 2, 4).name
     claim = take(store, 1)
-    store.write(shards.commit, claim, outcome(claim))
+    store.write(commits.commit, claim, outcome(claim))
     reads: list[int] = []
 
     def counted(connection: sa.Connection, judge: int, *more: int) -> Any:
@@ -400,7 +439,7 @@ def test_best_reads_the_scores_of_the_best_alone(store: Store) -> None:
     given.scores["toy/linear"] = [
         (i, s, float(s in (0, 99)), True, None, None, 1.0) for i, s, *_ in given.scores["toy/linear"]
     ]
-    store.write(shards.commit, claim, given)
+    store.write(commits.commit, claim, given)
     told: list[str] = []
     sa.event.listen(store.engine, "before_cursor_execute", lambda *args: told.append(args[2]))
     views = store.read(item_views, job, -1, 10)

@@ -15,9 +15,9 @@ from service.catalog import Invalid
 from service.client import Client
 from service.curves.voting import majority_curve
 from service.rated import rated
-from service.store import Store, audits, jobs, results, shards
+from service.store import Store, audits, commits, jobs, results, shards
+from service.store.commits import Results
 from service.store.pools import packed
-from service.store.shards import Results
 
 ABOVE = {"name": "outside/above", "label": "above", "pass_at": 0.3}
 """Votes for the quarter of (0, 1) in which a uniform number lies; the value is the number."""
@@ -114,7 +114,7 @@ def committed(store: Store, right: list[bool], accepted: list[bool], **changes: 
         verdicts = [Score(float(p), p, canonical="x") for p in passes]
         given.pools[label] = [(0, 0, len(passes), packed(verdicts))]
         given.scores[label] = [(0, i, *score, 1.0) for i, score in enumerate(verdicts)]
-    assert store.write(shards.commit, claim, given)
+    assert store.write(commits.commit, claim, given)
     return made
 
 

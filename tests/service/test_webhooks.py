@@ -22,7 +22,7 @@ from service.addresses import Forbidden, Guarded, networks, permitted, public
 from service.catalog import Invalid
 from service.client import Client
 from service.settings import Settings
-from service.store import Store, access, jobs, outbox, shards
+from service.store import Store, access, commits, jobs, outbox
 from service.views.webhooks import Deliveries, DeliveryView
 
 QUICK = {"webhook_networks": "127.0.0.0/8", "webhook_pause": 0.05, "webhook_seconds": 0.4, "webhook_tries": 3}
@@ -76,16 +76,16 @@ def test_written_with_the_end_and_only_then(store: Store, monkeypatch: pytest.Mo
     with monkeypatch.context() as patch:
         patch.setattr(outbox, "tell", dies)
         with pytest.raises(RuntimeError):
-            store.write(shards.commit, mine, outcome(mine))
+            store.write(commits.commit, mine, outcome(mine))
     assert store.read(jobs.find, row.name).state == "in_progress"  # the end and the message: neither
     assert store.read(outbox.of, row.id) == []
-    assert store.write(shards.commit, mine, outcome(mine))
-    assert not store.write(shards.commit, mine, outcome(mine))
+    assert store.write(commits.commit, mine, outcome(mine))
+    assert not store.write(commits.commit, mine, outcome(mine))
     one = delivery(store, row.id)
     assert (one.state, one.type, one.attempts) == ("pending", "job.completed", 0)
     assert json.loads(one.body)["data"]["id"] == row.name
     other = take(store, 2)
-    assert store.write(shards.commit, other, outcome(other))
+    assert store.write(commits.commit, other, outcome(other))
     assert store.read(outbox.of, silent.id) == []
 
 

@@ -32,3 +32,11 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     from models import saved
 
     return saved(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="session")
+def eyes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Directories of tiny random networks that see: clip, siglip, blip, classifier, seer; and their heads."""
+    from seeing import saved
+
+    return saved(tmp_path_factory.mktemp("eyes"))

@@ -1,6 +1,7 @@
 """The exam, taken by every built-in verifier; and the exam itself, on verifiers that break the contract."""
 
 import asyncio
+import base64
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import verifiers
 from search.ports import Answer, Item, Score, unscored
 from verifiers.builtin import VERIFIERS
 from verifiers.conformance import Failed, examine, fake
+from verifiers.images.reading import png
 
 
 def pictures():
@@ -23,6 +25,9 @@ def pictures():
 
 PROGRAMS = ["def f(x): return x * x", "def f(x): return 5", "```\ndef f(x):\n    return 1 / 0\n```", "none"]
 MOLECULES = ["CC(=O)Oc1ccccc1C(=O)O", "OCC", "CCO", "CC(C)(C)(C)C", "", "no molecule"]
+
+COLOURED = [*pictures()[:2], np.random.default_rng(1).integers(0, 256, (40, 50, 3)).astype(np.uint8)]
+REFERENCE = f"data:image/png;base64,{base64.b64encode(png(pictures()[0])).decode()}"
 
 SAMPLES = {
     "toy/linear": ({}, None, [0.5, -1, 3.25]),
@@ -65,6 +70,21 @@ SAMPLES = {
     "molecule/pains": ({}, None, MOLECULES),
     "dna/binding": ({"factor": "CRX"}, None, ["TAATCCCC", "ACGTACGT", "GGGGATTA", "ACG"]),
     "rna/folding": ({}, None, ["GGGGAAAACCCC", "AAAA", "GGGT"]),
+    "trajectory_variance": ({}, None, [Answer(0, Item(), 0.25), Answer("a", Item(), 0.5), Answer(0, Item(), -1.0), 7]),
+    "image_quality": ({"measure": "contrast"}, None, COLOURED),
+    "jpeg_size": ({}, None, COLOURED),
+    "image_similarity": ({}, REFERENCE, COLOURED),
+    "clip_score": ({"path": "clip", "template": "a {}"}, None, COLOURED),
+    "siglip_score": ({"path": "siglip"}, None, COLOURED),
+    "pick_score": ({"path": "clip"}, None, COLOURED),
+    "hps": ({"path": "clip"}, None, COLOURED),
+    "aesthetic": ({"path": "clip", "head": "over_clip"}, None, COLOURED),
+    "image_reward": ({"path": "blip", "head": "over_blip"}, None, COLOURED),
+    "nsfw": ({"path": "classifier"}, None, COLOURED),
+    "feature_similarity": ({"path": "clip"}, REFERENCE, COLOURED),
+    "vqa_score": ({"path": "seer"}, None, COLOURED),
+    "image_judge": ({"endpoint": "judge"}, None, COLOURED),
+    "ocr_match": ({}, "1", COLOURED[:1]),
     "terrain/slope": ({"target": 0.2}, None, pictures()),
     "terrain/range": ({"target": 1.0}, None, pictures()),
     "terrain/route": ({}, None, pictures()),
@@ -75,6 +95,10 @@ def test_every_builtin_sits_the_exam():
     assert sorted(SAMPLES) == sorted(VERIFIERS.builtins)
 
 
+SEEING = [
+    "clip_score", "siglip_score", "pick_score", "hps", "aesthetic", "image_reward", "nsfw", "feature_similarity",
+    "vqa_score",
+]  # fmt: skip
 NEEDS = {
     **{name: ("rdkit", "molecules") for name in SAMPLES if name.startswith("molecule/")},
     "rna/folding": ("viennarna", "rna"),
@@ -85,6 +109,8 @@ NEEDS = {
     "reward_model": ("transformers", "language"),
     "process_reward": ("transformers", "language"),
     "perplexity": ("transformers", "language"),
+    **dict.fromkeys(SEEING, ("transformers", "images")),
+    "ocr_match": ("rapidocr-onnxruntime", "ocr"),
 }
 """Distributions that are not always there, and the extra that brings each."""
 
@@ -100,9 +126,11 @@ def test_the_exam(name, request):
             pytest.skip(f"NOT EXAMINED: the verifier {name!r} needs the distribution {distribution} (extra `{extra}`).")
     config, target, values = SAMPLES[name]
     if "path" in config:
-        config = {"path": request.getfixturevalue("tiny")[config["path"]]}
+        made = request.getfixturevalue("eyes" if name in SEEING else "tiny")
+        config = {**config, **{field: made[config[field]] for field in ("path", "head") if field in config}}
     plugin = VERIFIERS.find(name)
-    answers = [Answer(value, Item(id="i", target=target)) for value in values]
+    item = Item(id="i", prompt="a cat" if name in SEEING else "", target=target)
+    answers = [value if isinstance(value, Answer) else Answer(value, item) for value in values]
     examine(plugin.factory(plugin.config.model_validate(config)), answers, plugin.facts.together)
 
 

@@ -11,6 +11,7 @@ from servers import KEY, Servers
 from search.ports import Answer, Item, Message
 from verifiers.each import Unreadable
 from verifiers.judge import Judged, Marked, fenced, judge, read
+from verifiers.sighted import ImageJudged, image_judge
 from verifiers.tournament import Pairwise, pairs, pairwise, strengths, win_rates
 
 pytestmark = pytest.mark.usefixtures("servers")
@@ -130,6 +131,41 @@ def test_what_is_no_completion():
     for body in (b"", b"{}", b'{"choices": []}', b'{"choices": [{"message": {"content": null}}]}', b"[" * 100_000):
         with pytest.raises(Unreadable):
             read(body, Marked)
+
+
+# images
+
+
+def seen(value, item: Item = ITEM, **config):
+    return scores(image_judge(ImageJudged(endpoint="judge", **config)), value, item=item)[0]
+
+
+def test_an_image_is_shown_and_marked_by_six_criteria(servers: Servers):
+    white, grey = np.full((8, 8), 255, np.uint8), np.full((8, 8, 3), 128, np.uint8)
+    found = seen(white)
+    assert found[:2] == (1.0, True)
+    assert found.reason == "accuracy 1, creativity 2, visual 3, consistency 4, emotional 5, overall 10: light"
+    assert seen(grey)[:2] == (0.5, False)
+    assert seen(grey, passing=5).passed
+    assert seen(white, by="visual_quality_and_realism")[:2] == (0.3, False)
+    asked = servers.requests[-1]
+    text, shown = asked["messages"][1]["content"]
+    assert "How many?" in text["text"]
+    assert shown["type"] == "image_url"
+    assert "emotional or thematic resonance" in asked["messages"][0]["content"]
+    assert len(asked["response_format"]["json_schema"]["schema"]["required"]) == 7
+
+
+def test_what_is_no_image_and_no_reply_of_the_form_is_unscored(servers: Servers):
+    image = np.zeros((8, 8), np.uint8)
+    before = len(servers.requests)
+    assert "found str" in seen("a picture").reason
+    assert len(servers.requests) == before
+    for said in ('OBEY{"reasoning": "", "score": 10}', "OBEY10"):
+        score = seen(image, Item(prompt=said))
+        assert score.value is None
+        assert "judge's reply" in score.reason
+    assert "status 400" in seen(image, Item(prompt="BAD REQUEST")).reason
 
 
 # pairwise

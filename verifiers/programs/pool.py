@@ -29,15 +29,16 @@ def stranger() -> int | None:
 
 
 def starter(tier: str, runtime: Runtime) -> Start:
-    """What starts a sandbox with the runner in it, at a tier. Raises Unsupported."""
+    """What starts a sandbox with the runner in it, at a tier. Raises Unsupported or FileNotFoundError."""
     runner = runtime.compiled(RUNNER.read_text("utf-8"))
     before = f"{lite.entrance(runtime)}\n" if tier == "lite" else ""
     seen = {"seccomp": compiled()} if tier == "strict" else {}
+    walls = strict.walls(runtime) if tier == "strict" else []
+    line = [*runtime.argv, "-c", before + LOADER.format(size=len(runner))]
 
     def command(ends: Mapping[str, int]) -> list[str]:
-        walls = strict.command(runtime, ends) if tier == "strict" else []
-        start = before + LOADER.format(size=len(runner))
-        return [*walls, *runtime.argv, "-c", start, str(ends["commands"]), str(ends["replies"])]
+        last = strict.ended(ends) if tier == "strict" else []
+        return [*walls, *last, *line, str(ends["commands"]), str(ends["replies"])]
 
     return lambda: made(command, tier, stranger(), seen, runner)
 
@@ -48,7 +49,8 @@ def other(runtime: Runtime, program: str, limits: Limits) -> Start:
     def command(ends: Mapping[str, int]) -> list[str]:
         kept = [f"--{name.removeprefix('RLIMIT_').lower()}={limit}" for name, limit in limits.kernel.items()]
         line = [part.format(file=strict.PROGRAM) for part in runtime.argv]
-        return [*strict.command(runtime, ends), "/usr/bin/prlimit", *kept, "--", *line]
+        walls = [*strict.walls(runtime, ends["program"]), *strict.ended(ends)]
+        return [*walls, "/usr/bin/prlimit", *kept, "--", *line]
 
     return lambda: made(command, "strict", stranger(), {"seccomp": compiled(), "program": program.encode()})
 
@@ -128,5 +130,5 @@ class Pool:
 
 
 def pooled(tier: str, size: int = 0) -> Pool:
-    """Python sandboxes at a tier. Raises LookupError or Unsupported where there can be none."""
+    """Python sandboxes at a tier. Raises LookupError, Unsupported or FileNotFoundError where there can be none."""
     return Pool(starter(tier, python()), size, tier)

@@ -19,13 +19,19 @@ if TYPE_CHECKING:  # these two would double what a start costs
     from typing import Any
 
 MOST, DEEPEST = 200_000, 100  # parts of a value; levels
+ESCAPED = {n: f"\\u{n:04x}" for n in range(32)} | {34: '\\"', 92: "\\\\"}
 
 
 class Unplain(Exception):
     """A value that is not made of Python's own types."""
 
 
-def written(value: Any, quote: Callable[[str], str]) -> str:
+def quote(text: str) -> str:
+    """Text as JSON."""
+    return '"' + text.translate(ESCAPED) + '"'
+
+
+def written(value: Any) -> str:
     """A value as typed JSON. Exact types alone: what an object of a subclass says of itself proves nothing."""
     left = [MOST]
 
@@ -69,9 +75,7 @@ class Link:
     """Frames over two pipes: four bytes of length, then the text."""
 
     def __init__(self, commands: int, replies: int) -> None:
-        from _json import encode_basestring_ascii as quote
-
-        self.commands, self.replies, self.quote = commands, replies, quote
+        self.commands, self.replies = commands, replies
 
     def read(self) -> Any:
         """The next command; the process ends with the worker's end of the pipe."""
@@ -89,7 +93,7 @@ class Link:
 
     def reply(self, *parts: str) -> None:
         """One frame, of parts that are JSON already."""
-        body = ("[" + ",".join(parts) + "]").encode()
+        body = ("[" + ",".join(parts) + "]").encode("utf-8", "surrogatepass")
         body = len(body).to_bytes(4, "big") + body
         while body:
             body = body[posix.write(self.replies, body) :]
@@ -106,7 +110,7 @@ class Link:
             if trace.tb_frame.f_code.co_filename == "<program>":
                 line = trace.tb_lineno
             trace = trace.tb_next
-        self.reply(name, '"raised"', *map(self.quote, (type(error).__name__[:100], known, said)), str(line))
+        self.reply(name, '"raised"', *map(quote, (type(error).__name__[:100], known, said)), str(line))
 
 
 def limited(limits: dict[str, int]) -> None:
@@ -132,7 +136,7 @@ def proxy(link: Link, name: str) -> Callable[..., Any]:
 
     def candidate(*args: Any, **kwargs: Any) -> Any:
         try:
-            asked = written(args, link.quote), written(kwargs, link.quote)
+            asked = written(args), written(kwargs)
         except Unplain as error:
             raise TypeError(f"the suite calls the program with {error}") from None
         link.reply(name, '"ask"', *asked)
@@ -154,11 +158,11 @@ def main(commands: int, replies: int) -> str:
     space: dict[str, Any] = {}
     while True:
         kind, name, limits, *given = link.read()
-        name = link.quote(name)
+        name = quote(name)
         try:
             limited(limits)
         except Exception as error:
-            link.reply(name, '"unlimited"', link.quote(str(error)))
+            link.reply(name, '"unlimited"', quote(str(error)))
             continue
         try:
             if kind == "define":
@@ -167,7 +171,7 @@ def main(commands: int, replies: int) -> str:
                 result = "null"
             elif kind == "call":
                 function, args, kwargs = given
-                result = written(space[function](*args, **kwargs), link.quote)
+                result = written(space[function](*args, **kwargs))
             elif kind == "suite":
                 suite(link, name, *given)
                 result = "null"
@@ -176,7 +180,7 @@ def main(commands: int, replies: int) -> str:
                 posix.close(replies)
                 return given[0]
         except Unplain as error:
-            link.reply(name, '"unplain"', link.quote(str(error)))
+            link.reply(name, '"unplain"', quote(str(error)))
         except BaseException as error:
             link.raised(name, error)
         else:

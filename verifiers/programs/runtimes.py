@@ -9,6 +9,12 @@ from functools import cache
 from pathlib import Path
 
 RUNNER = Path(__file__).with_name("runner.py")
+COMPILE = """
+import __future__, marshal, sys
+text = sys.stdin.read().replace("from __future__ import annotations\\n", "\\n")  # as a flag: nothing is imported inside
+code = compile(text, "r", "exec", __future__.annotations.compiler_flag)
+sys.stdout.buffer.write(marshal.dumps(code))
+"""
 
 
 @dataclass(frozen=True)
@@ -26,11 +32,7 @@ class Runtime:
 
     def compiled(self, source: str) -> bytes:
         """Source text as code of this very interpreter. Raises OSError."""
-        command = [
-            *self.argv,
-            "-c",
-            "import marshal,sys;sys.stdout.buffer.write(marshal.dumps(compile(sys.stdin.read(),'r','exec')))",
-        ]
+        command = [*self.argv, "-c", COMPILE]
         return subprocess.run(command, input=source.encode(), capture_output=True, check=True, cwd="/", env={}).stdout  # noqa: S603
 
 

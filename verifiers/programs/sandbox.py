@@ -227,23 +227,25 @@ class Sandbox:
         if self.handles:
             with suppress(ProcessLookupError, PermissionError):
                 signal.pidfd_send_signal(self.handles[0], signal.SIGKILL)
+            for handle in self.handles[:-1]:
+                os.close(handle)
+            last = self.handles.pop()
+            self.handles.clear()
             try:
-                _reaper().submit(self._buried)
+                _reaper().submit(self._buried, last)
             except RuntimeError:  # the interpreter is ending
-                self._buried()
+                self._buried(last)
             self.closed()
-        for handle in self.handles:
-            os.close(handle)
-        self.handles.clear()
         for name in vars(self.pipes):
             self.pipes.close(name)
 
-    def _buried(self) -> None:
-        try:
-            self.process.wait(5)
-        except TimeoutExpired:
+    def _buried(self, handle: int) -> None:
+        poll = select.poll()  # the handle is ready when the process is gone: Popen.wait(5) would look again and again
+        poll.register(handle, select.POLLIN)
+        if not poll.poll(5000):
             self.process.kill()
-            self.process.wait()
+        self.process.wait()
+        os.close(handle)
 
 
 def tasks(user: int) -> int:

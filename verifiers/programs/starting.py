@@ -8,6 +8,7 @@ from pathlib import Path
 from subprocess import Popen
 
 from verifiers.programs.sandbox import Pipes, Sandbox
+from verifiers.programs.users import worn
 
 MARK = b"--disable-userns"
 Command = Callable[[Mapping[str, int]], Sequence[str]]
@@ -30,19 +31,18 @@ def made(command: Command, tier: str, user: int | None, files: Mapping[str, byte
             os.lseek(theirs[name], 0, os.SEEK_SET)
         os.write(ours["commands"], first)
         passed = [theirs[name] for name in ("commands", "replies", *files, *(["info"] if files else []))]
-        process = Popen(  # noqa: S603 - our own command line
-            command(theirs),
-            stdin=theirs["input"],
-            stdout=theirs["output"],
-            stderr=theirs["errors"],
-            pass_fds=passed,
-            env={},
-            cwd="/",
-            start_new_session=not files,  # bubblewrap does that itself
-            user=user,
-            group=user,
-            extra_groups=None if user is None else [],
-        )
+        line = command(theirs)
+        with worn(user):
+            process = Popen(  # noqa: S603 - our own command line
+                line,
+                stdin=theirs["input"],
+                stdout=theirs["output"],
+                stderr=theirs["errors"],
+                pass_fds=passed,
+                env={},
+                cwd="/",
+                start_new_session=not files,  # bubblewrap does that itself
+            )
     except BaseException:
         for end in ours.values():
             os.close(end)

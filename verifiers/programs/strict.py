@@ -44,12 +44,13 @@ def _links() -> list[str]:
     return out
 
 
-def command(runtime: Runtime, ends: Mapping[str, int]) -> list[str]:
-    """The command line up to the interpreter's. ends: of `info`, `seccomp` and, for a file, `program`.
-
-    Raises FileNotFoundError without bubblewrap.
-    """
+def walls(runtime: Runtime, program: int | None = None) -> list[str]:
+    """The command line up to what differs from start to start. Raises FileNotFoundError without bubblewrap."""
     if (bwrap := shutil.which("bwrap")) is None:
         raise FileNotFoundError("bubblewrap (`bwrap`) is not on the PATH")
-    arguments = [argument for layer in layers(runtime, ends.get("program")).values() for argument in layer]
-    return [bwrap, *arguments, "--info-fd", str(ends["info"]), "--seccomp", str(ends["seccomp"]), "--"]
+    return [bwrap, *(argument for layer in layers(runtime, program).values() for argument in layer)]
+
+
+def ended(ends: Mapping[str, int]) -> list[str]:
+    """The rest of it, up to the interpreter's. ends: the descriptors of `info` and `seccomp`."""
+    return ["--info-fd", str(ends["info"]), "--seccomp", str(ends["seccomp"]), "--"]

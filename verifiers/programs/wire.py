@@ -48,7 +48,7 @@ def frame(*parts: Any) -> bytes:
 def parsed(body: bytes) -> list[JsonValue]:
     """A reply's parts. Raises Garbled."""
     try:
-        found: Any = json.loads(body.decode("ascii"), parse_constant=_refused, parse_float=_refused)
+        found: Any = json.loads(body.decode("utf-8", "surrogatepass"), parse_constant=_refused, parse_float=_refused)
     except (ValueError, RecursionError) as error:
         raise Garbled(f"a reply that is not JSON: {type(error).__name__}") from error
     if type(found) is not list or not found:

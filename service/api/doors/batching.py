@@ -1,4 +1,4 @@
-"""Drives batches: a thread beside the feeder makes jobs of their lines, a window at a time, and writes their files.
+"""Drives batches, a round at a time: makes jobs of their lines, a window at a time, and writes their files.
 
 Everything it does may be done again by another process: jobs are made under keys that follow from the batch's name, and
 every step of a batch says from which state it comes.
@@ -7,9 +7,8 @@ every step of a batch says from which state it comes.
 import json
 import logging
 import tempfile
-import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, BinaryIO
@@ -18,17 +17,16 @@ import redis
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
+from service.api.doors.images import Gallery
 from service.api.doors.lines import Group, checked, groups
 from service.api.doors.outcome import Written
 from service.artifacts import Artifacts
-from service.feeder import Feeder
 from service.store import Store, batches, files, jobs
 from service.store.access import acting
 from service.store.quotas import Exhausted
 from service.store.schema import TERMINAL
 
 log = logging.getLogger("winnow.batches")
-PAUSE = 0.5
 OPEN_JOBS, OPEN_ITEMS = 256, 20_000
 """Jobs and items of one batch that are unfinished at a time, at most: the rest waits in its file."""
 ENDS = {"cancelling": "cancelled", "in_progress": "completed"}
@@ -47,36 +45,22 @@ class Opened:
 
 @dataclass
 class Batching:
-    """The thread. Of several API processes, the one whose feeder leads drives the batches."""
+    """All batches that are open. stopping: whether to leave the rest of a round to another process."""
 
     store: Store
     artifacts: Artifacts
-    feeder: Feeder
-    stopping: threading.Event = field(default_factory=threading.Event)
+    stopping: Callable[[], bool] = lambda: False
     opened: dict[int, Opened] = field(default_factory=dict[int, Opened])
+    fresh: bool = False
 
-    def start(self) -> threading.Thread:
-        """Run until `stop`."""
-        thread = threading.Thread(target=self._run, name="batches", daemon=True)
-        thread.start()
-        return thread
-
-    def stop(self) -> None:
-        """Ask the thread to end."""
-        self.stopping.set()
-
-    def _run(self) -> None:
-        while not self.stopping.wait(PAUSE):
-            if time.monotonic() >= self.feeder.leads:
-                self._close(())
-                continue
-            try:
-                found = self.store.read(batches.opened)
-                self._close([batch.id for batch in found])
-                for batch in found:
-                    self._step(batch)
-            except (redis.RedisError, SQLAlchemyError, OSError) as error:
-                log.warning("cannot drive batches: %s; trying again", error)
+    def round(self) -> bool:
+        """One step of every batch; whether there are new jobs."""
+        self.fresh = False
+        found = self.store.read(batches.opened)
+        self._close([batch.id for batch in found])
+        for batch in found:
+            self._step(batch)
+        return self.fresh
 
     def _step(self, batch: sa.Row[Any]) -> None:
         try:
@@ -138,8 +122,7 @@ class Batching:
 
     def _expand(self, batch: sa.Row[Any], opened: Opened, live: int, items: int) -> None:
         """The next groups become jobs; those that were made before a restart are found again."""
-        fresh = False
-        while live < OPEN_JOBS and items < OPEN_ITEMS and not self.stopping.is_set():
+        while live < OPEN_JOBS and items < OPEN_ITEMS and not self.stopping():
             group = next(opened.groups, None)
             if group is None:
                 opened.whole = True
@@ -153,10 +136,8 @@ class Batching:
                     break
                 live += row.state not in TERMINAL
                 items += row.items - row.items_done
-                fresh = True
+                self.fresh = True
             opened.rejected += len(group.refused)
-        if fresh:
-            self.feeder.wake.set()
 
     def _finalize(self, batch: sa.Row[Any]) -> None:
         """Write the output and the errors, each in the order of the lines' groups; then the batch is at its end."""
@@ -165,10 +146,10 @@ class Batching:
             return
         made = {job.idempotency_key: job.name for job in self.store.read(batches.jobs_of, batch.id)}
         with self._input(batch) as file, tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
-            written = Written(self.store, batch.ending, output, errors)
+            written = Written(self.store, Gallery(self.store, self.artifacts), batch.ending, output, errors)
             for group in groups(file, batch.endpoint, batch.name):
                 written.group(group, made.get(jobs.own(batches.key(batch.name, group.number))))
-                if self.stopping.is_set():
+                if self.stopping():
                     return
             stored: dict[str, tuple[str, int]] = {}
             for name, out in (("output", output), ("error", errors)):

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from service import catalog, planner
+from service.api.doors.images import Images
 from service.api.doors.replies import seed_of
 from service.api.doors.requests import Asked, Chat, Completion
 from service.api.errors import Problem
@@ -27,6 +28,7 @@ SHOWN = 20
 ENDPOINTS: dict[str, type[Asked] | None] = {
     "/v1/chat/completions": Chat,
     "/v1/completions": Completion,
+    "/v1/images/generations": Images,
     "/v1/jobs": None,
 }
 
@@ -203,4 +205,4 @@ def _prepared(requests: Sequence[Request], batch: str) -> Prepared:
         if request.asked
         for item in request.asked.named(lambda _, name=request.line.custom_id: name)
     ]
-    return catalog.prepare(first.asked.spec(items, seed_of(batch), {"priority": "batch"}))
+    return first.asked.prepared(items, seed_of(batch), {"priority": "batch"})

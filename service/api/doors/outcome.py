@@ -7,8 +7,9 @@ from typing import Any, BinaryIO
 
 import sqlalchemy as sa
 
+from service.api.doors.images import Gallery, replied
 from service.api.doors.lines import Group, Line, Request
-from service.api.doors.replies import Ended, Unanswered, reply
+from service.api.doors.replies import Ended, Unanswered
 from service.api.errors import said
 from service.api.present import item_views, job_view
 from service.store import Store, jobs
@@ -27,6 +28,7 @@ class Written:
     """Two files as they grow. ending: what the batch will be."""
 
     store: Store
+    gallery: Gallery
     ending: str
     output: BinaryIO
     errors: BinaryIO
@@ -71,7 +73,7 @@ class Written:
     def _answered(self, request: Request, ended: Ended) -> None:
         assert request.asked is not None
         try:
-            whole = reply(request.asked, ended)
+            whole = replied(request.asked, ended, self.gallery)
         except Unanswered as error:
             code, message = REASONS[self.ending] if error.code == "cancelled" else (error.code, str(error))
             self._failed(request.line, code, message, error.status, {"error": {"message": message, "code": code}})

@@ -1,7 +1,7 @@
 """Requests in OpenAI's spelling. Every field is honoured or refused: what a model has no setting for is a 422."""
 
-from collections.abc import Callable
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
@@ -53,29 +53,22 @@ class StreamOptions(Frozen):
 
 
 class Asked(Frozen):
-    """What both kinds of request share."""
+    """What all kinds of request share."""
+
+    only: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
 
     model: str = Field(max_length=200)
     n: int = Field(1, ge=1, le=TOP, description="Answers returned, best first.")
-    temperature: Number | None = Field(None, ge=0, le=2)
-    top_p: Number | None = Field(None, gt=0, le=1)
-    max_tokens: int | None = Field(None, ge=1)
-    stop: Stops | None = Field(None, max_length=4)
     seed: int | None = Field(None, ge=-(2**63), lt=2**63)
     stream: bool = False
     stream_options: StreamOptions | None = None
     user: str | None = Field(None, max_length=500)
     metadata: dict[str, str] | None = Field(None, max_length=16)
     search: DoorSearch = Field(default_factory=lambda: DoorSearch.model_validate({}))
-    frequency_penalty: JsonValue = None
-    presence_penalty: JsonValue = None
-    logit_bias: JsonValue = None
-    store: JsonValue = None
-    service_tier: JsonValue = None
 
     @model_validator(mode="after")
     def _nothing_ignored(self) -> Self:
-        for name, allowed in ONLY.items():
+        for name, allowed in self.only.items():
             if getattr(self, name, None) not in allowed:
                 raise ValueError(f"{name} is not supported; leave it out")
         if self.stream_options is not None and not self.stream:
@@ -89,8 +82,7 @@ class Asked(Frozen):
 
     def settings(self) -> dict[str, Any]:
         """The model's fields."""
-        asked = {name: getattr(self, name) for name in ("temperature", "top_p", "max_tokens", "stop")}
-        return {name: value for name, value in asked.items() if value is not None}
+        return {}
 
     def items(self, chats: bool) -> list[Item]:
         """What is asked. chats: the model takes conversations. Raises ValueError."""
@@ -102,7 +94,15 @@ class Asked(Frozen):
 
     def job(self, seed: int, name: Callable[[int], str] = str, **more: Any) -> Prepared:
         """The job that answers the request. seed: when the request has none. name: ids of the items. Raises Invalid."""
-        return catalog.prepare(self.spec(self.named(name), seed, more))
+        return self.prepared(self.named(name), seed, more)
+
+    def prepared(self, items: list[dict[str, Any]], seed: int, more: dict[str, Any]) -> Prepared:
+        """The checked job of items that share these settings. Raises Invalid."""
+        found = catalog.prepare(self.spec(items, seed, more))
+        if found.plan.samples < self.n:
+            message = f"{found.plan.samples} answers are drawn, {self.n} asked for"
+            raise Invalid([{"loc": ["search"], "msg": message}])
+        return found
 
     def named(self, name: Callable[[int], str]) -> list[dict[str, Any]]:
         """The items, with ids. Raises Invalid."""
@@ -120,8 +120,6 @@ class Asked(Frozen):
             raise Invalid([{"loc": ["search", "model", twice[0]], "msg": f"{twice[0]} is given twice"}])
         if chosen.method == "best_of_n":
             config.setdefault("n", self.draws)
-            if isinstance(config["n"], int) and config["n"] < self.n:
-                raise Invalid([{"loc": ["search", "n"], "msg": f"{config['n']} answers are drawn, {self.n} asked for"}])
         fields = {
             "model": {"name": self.model, **chosen.model, **self.settings()},
             "items": items,
@@ -149,6 +147,27 @@ def chats(model: str) -> bool:
         return True
 
 
+class Worded(Asked):
+    """What requests for text share."""
+
+    only = ONLY
+
+    temperature: Number | None = Field(None, ge=0, le=2)
+    top_p: Number | None = Field(None, gt=0, le=1)
+    max_tokens: int | None = Field(None, ge=1)
+    stop: Stops | None = Field(None, max_length=4)
+    frequency_penalty: JsonValue = None
+    presence_penalty: JsonValue = None
+    logit_bias: JsonValue = None
+    store: JsonValue = None
+    service_tier: JsonValue = None
+
+    def settings(self) -> dict[str, Any]:
+        """The model's fields."""
+        asked = {name: getattr(self, name) for name in ("temperature", "top_p", "max_tokens", "stop")}
+        return {name: value for name, value in asked.items() if value is not None}
+
+
 class Part(Frozen):
     """A piece of a turn."""
 
@@ -169,7 +188,7 @@ class Turn(Frozen):
         return Message(role=self.role, content=parts)
 
 
-class Chat(Asked):
+class Chat(Worded):
     """Body of /v1/chat/completions."""
 
     messages: Many[Turn] = Field(min_length=1, max_length=1000)
@@ -194,7 +213,7 @@ class Chat(Asked):
         return [Item(prompt=messages[0].content)]
 
 
-class Completion(Asked):
+class Completion(Worded):
     """Body of /v1/completions."""
 
     prompt: Annotated[str, Field(max_length=100_000)] | Annotated[Many[str], Field(min_length=1, max_length=10_000)]

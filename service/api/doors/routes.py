@@ -1,4 +1,4 @@
-"""/v1/chat/completions and /v1/completions: a request is a job, its best answers are the reply."""
+"""Chat, completions and images: a request is a job, its best answers are the reply."""
 
 import asyncio
 import json
@@ -12,6 +12,7 @@ from fastapi import APIRouter, FastAPI, Header, Request
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from service import logs, tracing
+from service.api.doors.images import Gallery, Images, replied
 from service.api.doors.replies import Ended, Unanswered, chunks, reply, seed_of
 from service.api.doors.requests import Asked, Chat, Completion
 from service.api.errors import Problem, problem
@@ -20,7 +21,7 @@ from service.api.jobs import begun
 from service.api.present import item_views, job_view
 from service.queue import Broker
 from service.store import Store, jobs
-from service.views.doors import ChatCompletion, TextCompletion
+from service.views.doors import ChatCompletion, ImagesReply, TextCompletion
 
 router = APIRouter(tags=["openai"], route_class=StrictRoute)
 LONGEST = 600.0
@@ -41,6 +42,12 @@ async def chat_completions(asked: Chat, request: Request, idempotency_key: Key =
 @router.post("/v1/completions", response_model=TextCompletion, responses=STREAM)
 async def completions(asked: Completion, request: Request, idempotency_key: Key = None) -> Any:
     """The best continuations of each prompt."""
+    return await answered(asked, request, idempotency_key)
+
+
+@router.post("/v1/images/generations")
+async def images_generations(asked: Images, request: Request, idempotency_key: Key = None) -> ImagesReply:
+    """The best images of a prompt, as bytes or as addresses of artifacts, which are fetched with the same key."""
     return await answered(asked, request, idempotency_key)
 
 
@@ -67,7 +74,8 @@ async def answered(asked: Asked, request: Request, key: str | None) -> Any:
         if gone or time.monotonic() > deadline:
             await asyncio.to_thread(_left, store, row, key)
             raise Problem(408 if gone else 504, f"job {row.name} did not end within {LONGEST:.0f} s")
-    return reply(asked, await store.aread(ended, row.name))
+    gallery = Gallery(store, request.app.state.artifacts, str(request.base_url).rstrip("/"))
+    return await asyncio.to_thread(replied, asked, await store.aread(ended, row.name), gallery)
 
 
 def _begun(store: Store, asked: Asked, key: str | None, broker: Broker) -> sa.Row[Any]:

@@ -78,5 +78,7 @@ export const DEFINITIONS = {
   "dead letters": "Shards that failed, or whose worker died too often. Their job goes on without them.",
   worker: "A process that draws and judges. One that is silent for eight seconds is no longer listed.",
   resident: "Memory of the worker's process.",
+  programs:
+    "The walls that programs run behind here: strict (namespaces, a root of their own), lite (fewer), or refuse (none run). A verdict on a program ends with its tier.",
   card: "What a verifier is, and how often it is right by audits of its answers.",
 };

@@ -1,12 +1,10 @@
-"""Searches over masked models have their exact laws: bits by every string, DNA by all 65,536 with measured rewards.
+"""Searches over masked models have their exact laws: DNA by all its 65,536 strings with measured rewards.
 
 Populations are compared with the law as in `test_strings`: each one's weighted shares, times Z-hat / Z, are unbiased,
 so the sum over the bins of what their mean is off is on average no more than the sum of its standard errors.
 """
 
 import math
-from collections import defaultdict
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -20,6 +18,7 @@ from search.ports import Floats
 from verifiers.sequences import scores
 
 BINDS = verifier("dna/binding", factor="CRX")
+PATHS: dict[str, Any] = {"algorithm": "paths", "n": 1}
 REWARD = scores("CRX")
 
 
@@ -105,49 +104,20 @@ def test_the_normalising_constant_is_unbiased(particles: int) -> None:
             assert not unbiased([log_mean_exp(p.log_weights) for p in found], exact)  # resamplings forgotten
 
 
-def soft_law(children: int, alpha: float, q: float = 0.3) -> Floats:
-    """Of soft-value decoding over three bits, by enumeration of all children of all partly masked strings."""
-    live, law = {(-1, -1, -1): 1.0}, np.zeros((2, 2, 2))
-    for ends in (False, True):  # the first evaluation reveals nothing; the last reveals two bits
-        grown = defaultdict[tuple[int, ...], float](float)
-        for text, chance in live.items():
-            ways = defaultdict[tuple[int, ...], float](float)
-            masked = [i for i in range(3) if text[i] < 0]
-            for bits in product((0, 1), repeat=len(masked) if ends else 1):
-                for i in range(1) if ends else masked:
-                    p = math.prod(q if bit else 1 - q for bit in bits) / (1 if ends else len(masked))
-                    put = dict(zip(masked if ends else [i], bits, strict=True))
-                    ways[tuple(put.get(j, text[j]) for j in range(3))] += p
-            for some in product(ways.items(), repeat=children):
-                v = np.array([sum(bit == 1 for bit in way) for way, _ in some], float)
-                weight = np.exp((v - v.max()) / alpha) if alpha else (np.arange(len(v)) == v.argmax()).astype(float)
-                for (way, _), w in zip(some, weight / weight.sum(), strict=True):
-                    grown[way] += chance * math.prod(p for _, p in some) * w
-        live = dict(grown)
-    for text, p in live.items():
-        law[text] = p
-    return law
-
-
-@pytest.mark.parametrize("alpha", [0.0, 0.7])
-def test_soft_values_have_their_finite_law(alpha: float) -> None:
-    """M = 3; 6,000 independent answers against 8 strings, by their total variation (bound as in `test_strings`)."""
-    law, plan = soft_law(3, alpha), {"n": 1500, "children": 3, "alpha": alpha}
-    found = many([Search(model("toy/bits"), verifier("toy/ones"), "soft_value", plan, seed) for seed in range(4)])
-    texts = np.array([answer for population in found for answer in population.verdicts.answers])
-    shares = np.zeros((2, 2, 2))
-    np.add.at(shares, tuple(texts.T), 1 / len(texts))
-    assert law.sum() == pytest.approx(1)
-    bound = np.sqrt(law * (1 - law) / 6000).sum() / 2 + math.sqrt(math.log(1e4) / 12_000)
-    assert np.abs(shares - law).sum() / 2 < bound
-    assert np.abs(soft_law(2, alpha) - law).sum() / 2 > bound  # one child fewer would not pass
-
-
 @pytest.mark.parametrize(
-    ("name", "config"), [("best_of_n", {"n": 16}), ("soft_value", {"n": 1, "children": 16, "every": 8})]
+    ("name", "config"),
+    [
+        ("best_of_n", {"n": 16}),
+        ("soft_value", {"n": 1, "children": 16, "every": 8}),
+        ("beam", {"n": 1, "start": 4, "end": 4, "children": 4, "every": 8}),
+        ("noise_search", {**PATHS, "ways": 16, "start": 0.125, "forward": 0.9, "backward": 1.0}),
+    ],
 )
 def test_coverage_is_known_by_enumeration(name: str, config: dict[str, Any]) -> None:
-    """The share of searches of 16 that reach the best percent of all chances: 1 - .99^16, whatever the law."""
+    """The share of searches of 16 that reach the best percent of all chances: 1 - .99^16, whatever the law.
+
+    Every method where it has 16 whole strings to choose from: children, a beam and paths that are ranked at the end.
+    """
     p = chances(0.4)
     order = np.argsort(-REWARD, axis=None)
     top = order[np.cumsum(p.ravel()[order]) <= 0.01]

@@ -81,7 +81,7 @@ def test_terminated_hands_back(bed: Bed, begun: str, calm: Calm, recovered: Reco
 def test_frozen_and_thawed(bed: Bed, begun: str, calm: Calm, recovered: Recovered) -> None:
     log, late = bed.stack.settings.data_dir / "worker.log", "another worker has it, nothing written"
     said = log.read_text().count(late)
-    frozen = pids(bed.stack)[0]
+    frozen = bed.stack.children[until(lambda: bed.holder(begun), 10)].pid
     os.kill(frozen, signal.SIGSTOP)
     try:
         start = time.monotonic()

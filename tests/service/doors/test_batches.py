@@ -1,13 +1,16 @@
 """OpenAI's own client against files and batches."""
 
+import base64
 import json
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
-from helping import refused, until
+from helping import offspring, refused, until
 from openai import OpenAI
 
 from service.api.doors.batching import Batching
@@ -15,11 +18,9 @@ from service.api.doors.lines import checked, groups
 from service.artifacts import Artifacts
 from service.client import Client
 from service.embedded import Stack
-from service.feeder import Feeder
-from service.queue import Broker
 from service.store import Store, batches, files, jobs
 
-CHAT = "/v1/chat/completions"
+CHAT, IMAGES = "/v1/chat/completions", "/v1/images/generations"
 
 
 @pytest.fixture(scope="module")
@@ -156,6 +157,19 @@ def test_cancelled_and_expired(sdk: OpenAI) -> None:
         assert sdk.batches.cancel(batch.id).status == how  # too late, and harmless
 
 
+def test_the_process_that_drives_batches_is_killed(sdk: OpenAI) -> None:
+    """Another one goes on; no line is answered twice and none is lost."""
+    ids = [f"{i}" for i in range(300)]
+    batch = begun(sdk, packed(*(line(name, max_tokens=1, seed=1) for name in ids)))
+    until(lambda: sdk.batches.retrieve(batch.id).status == "in_progress", 30)
+    (driver,) = (pid for pid in offspring(os.getpid()) if b"doors.aside" in Path(f"/proc/{pid}/cmdline").read_bytes())
+    os.kill(driver, signal.SIGKILL)
+    batch = at_end(sdk, batch)
+    assert (batch.status, batch.error_file_id) == ("completed", None)
+    assert sorted(one["custom_id"] for one in lines_of(sdk, batch.output_file_id)) == sorted(ids)
+    assert not Path(f"/proc/{driver}").exists()
+
+
 def test_files(sdk: OpenAI, client: Client) -> None:
     data = packed(line("a"))
     file = sdk.files.create(file=("../in put\n.jsonl", data), purpose="batch")
@@ -208,7 +222,7 @@ def test_groups_do_not_depend_on_who_makes_them() -> None:
     assert [r.line.custom_id for g in groups(bad, CHAT, "batch_x") for r in g.refused] == ["x"]
 
 
-def test_a_driver_that_dies_makes_nothing_twice(store: Store, broker: Broker, tmp_path: Path) -> None:
+def test_a_driver_that_dies_makes_nothing_twice(store: Store, tmp_path: Path) -> None:
     """Each step is taken by a driver that knows nothing of those before, two at a time."""
     artifacts = Artifacts(str(tmp_path / "artifacts"))
     path = tmp_path / "in.jsonl"
@@ -220,8 +234,8 @@ def test_a_driver_that_dies_makes_nothing_twice(store: Store, broker: Broker, tm
 
     def once() -> None:
         row = store.read(batches.find, batch.name)
-        for name in "ab":
-            Batching(store, artifacts, Feeder(store, broker, name))._step(row)
+        for _ in "ab":
+            Batching(store, artifacts)._step(row)
 
     once()
     assert store.read(batches.find, batch.name).state == "in_progress"
@@ -239,3 +253,23 @@ def test_a_driver_that_dies_makes_nothing_twice(store: Store, broker: Broker, tm
     with artifacts.opened(store.read(files.find, ended.error).sha256, "jsonl") as out:
         assert len(list(out)) == 41
     assert len(store.read(files.page, 10, None, "batch_output")) == 1
+
+
+def test_a_batch_of_images(sdk: OpenAI) -> None:
+    more = {"model": "digits", "search": {"model": {"steps": 2}}}
+    lines = [line(f"q{i}", str(i), url=IMAGES, **more, response_format="b64_json") for i in range(3)]
+    lines += [
+        line("link", "5", url=IMAGES, **more),
+        line("text", "5", url=IMAGES, **{"model": "toy/bits", "search": {}}),
+    ]
+    batch = at_end(sdk, begun(sdk, packed(*lines), IMAGES))
+    assert batch.request_counts is not None
+    assert (batch.request_counts.completed, batch.request_counts.failed) == (4, 1)
+    out = {one["custom_id"]: one["response"]["body"] for one in lines_of(sdk, batch.output_file_id)}
+    for i in range(3):
+        assert base64.b64decode(out[f"q{i}"]["data"][0]["b64_json"]).startswith(b"\x89PNG")
+        assert out[f"q{i}"]["search"]["usage"] is None  # three lines are one job
+    assert out["link"]["data"][0]["url"].startswith("/v1/artifacts/")
+    assert out["link"]["search"]["usage"]["evaluations"] == 2
+    (bad,) = lines_of(sdk, batch.error_file_id)
+    assert "'toy/bits' draws no images" in bad["error"]["message"]

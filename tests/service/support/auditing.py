@@ -43,6 +43,12 @@ class Bed:
     def shards_done(self, name: str) -> int:
         return self.client.job(name).counts.shards_done
 
+    def holder(self, name: str) -> str | None:
+        """A worker that runs a shard of the job."""
+        of = sa.select(shards.c.worker).join(jobs, jobs.c.id == shards.c.job)
+        mine = of.where(jobs.c.name == name, shards.c.state == "running").limit(1)
+        return self.store.read(lambda connection: connection.execute(mine).scalar())
+
     def deaths(self, name: str) -> int:
         """Claims of the job's shards that ended without a word."""
         blame = sa.select(sa.func.sum(shards.c.deaths)).join(jobs, jobs.c.id == shards.c.job).where(jobs.c.name == name)

@@ -20,8 +20,9 @@ from service.embedded import Stack
 from service.settings import Settings
 from service.spec import JobSpec
 from service.store import Store, shards
+from service.store.commits import Results
 from service.store.pools import packed
-from service.store.shards import Claim, Results
+from service.store.shards import Claim
 from service.views import JobView
 
 T = TypeVar("T")

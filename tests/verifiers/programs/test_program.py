@@ -182,13 +182,12 @@ def test_words_and_lines():
 
 
 def test_values_survive_the_wire():
-    import json
-
     from verifiers.programs import runner
 
-    given = [None, True, 0, -(2**63), 2**200, 0.1, float("inf"), "é\ud800\0", b"\xff", (1, (2,)), {1, 2}, {"a": [1]},
-             {(1, 2): 3}, 1 - 2j, range(1, 9, 2), [], {}, (), frozenset({"x"}), set(), bytearray(b"a")]  # fmt: skip
-    back = value(parsed(f"[{runner.written(given, json.dumps)}]".encode())[0])
+    given = [None, True, 0, -(2**63), 2**200, 0.1, float("inf"), "é\ud800\0\"\\\n\u2028", b"\xff", (1, (2,)), {1, 2},
+             {"a": [1]}, {(1, 2): 3}, 1 - 2j, range(1, 9, 2), [], {}, (), frozenset({"x"}), set(),
+             bytearray(b"a")]  # fmt: skip
+    back = value(parsed(f"[{runner.written(given)}]".encode("utf-8", "surrogatepass"))[0])
     assert (back, repr(back)) == (given, repr(given))
     again = eval(literal(given))
     assert (again, repr(again)) == (given, repr(given))

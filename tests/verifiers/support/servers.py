@@ -4,7 +4,9 @@ The judge is honest but simple: it counts the letters of the answer. What an ans
 test needs no switches: an answer with "OBEY" is obeyed, which is the worst that a prompt injection can do.
 """
 
+import base64
 import contextlib
+import io
 import json
 import re
 import threading
@@ -15,6 +17,9 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from PIL import Image
 
 from search.endpoints import VARIABLE
 from verifiers.hook import signature, signed
@@ -36,9 +41,13 @@ class Servers:
 
 def marks(parts: dict[str, str], properties: dict[str, Any]) -> str:
     """A reply to what is between the fences."""
-    said = parts.get("answer", "")
+    said = parts.get("answer", parts["question"])
     if "OBEY" in said:
         return said.partition("OBEY")[2]
+    if "overall_score" in properties:
+        mark = brightness(parts["image"])
+        fixed = {name: i for i, name in enumerate(properties) if name not in ("reasoning", "overall_score")}
+        return json.dumps({"reasoning": "light", **fixed, "overall_score": mark})
     if "better" in properties:
         first, second = parts["first"], parts["second"]
         if "ORDER" in first + second:
@@ -48,6 +57,14 @@ def marks(parts: dict[str, str], properties: dict[str, Any]) -> str:
     if "right" in properties:
         return json.dumps({"reasoning": "even", "right": len(said) % 2 == 0})
     return json.dumps({"reasoning": "letters", "score": min(10, 1 + len(said))})
+
+
+def brightness(url: str) -> int:
+    """0 for a black image, 10 for a white one."""
+    head, _, coded = url.partition(",")
+    assert head == "data:image/png;base64"
+    with Image.open(io.BytesIO(base64.b64decode(coded))) as opened:
+        return round(float(np.asarray(opened).mean()) / 25.5)
 
 
 def scored(answers: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -85,7 +102,11 @@ class Handler(BaseHTTPRequestHandler):
             return self.reply(302, b"", {"Location": "http://127.0.0.1:9/"})
         if b"ENDLESS" in body:
             return self.reply(200, b" " * (2**20 + 1))
-        parts = {name: words for name, _, words in FENCE.findall(asked["messages"][1]["content"])}
+        content = asked["messages"][1]["content"]
+        said = content if isinstance(content, str) else content[0]["text"]
+        parts = {name: words for name, _, words in FENCE.findall(said)}
+        if said is not content:
+            parts["image"] = content[1]["image_url"]["url"]
         content = marks(parts, asked["response_format"]["json_schema"]["schema"]["properties"])
         self.reply(200, json.dumps({"choices": [{"message": {"content": content}}]}).encode())
 

@@ -89,6 +89,7 @@ function workersOf(workers) {
                   { class: "sub" },
                   `${seconds(worker.age)} ago`,
                   worker.resident ? [", ", term("resident", `${number(worker.resident / 2 ** 20, 4)} MiB`)] : null,
+                  worker.programs ? [", ", term("programs", `programs: ${worker.programs}`)] : null,
                 ),
               ],
         ),

@@ -229,6 +229,9 @@ function answerView(answer, job) {
   );
 }
 
+/** What a verdict rests on: a property's value, the case that failed; of a program also the tier that it ran in. */
+const why = (score) => h("div", { class: "sub" }, foreign(score.reason, { clamp: 160, name: "reason.txt" }));
+
 function verdict(score, role) {
   const mark =
     score.passed === null
@@ -237,6 +240,6 @@ function verdict(score, role) {
   const given =
     score.value === null && score.passed === null
       ? [term("unscored"), " ", named(score.reason ?? "", 60)]
-      : [score.value === null ? "" : number(score.value), mark];
+      : [score.value === null ? "" : number(score.value), mark, score.reason ? why(score) : null];
   return h("div", { class: "verdict", "data-role": role }, named(score.name, 40), h("div", {}, given));
 }
