@@ -23,7 +23,7 @@ from search.ports import Frozen, Generator, Item, Many
 MODELS = "WINNOW_IMAGE_MODELS"
 FLOWING = frozenset({"ddim", "euler", "dpm++", "deis", "unipc"})
 """Solvers that a flow has."""
-Side = Annotated[int, Field(ge=8, le=8192)]
+Side = Annotated[int, Field(ge=8, le=4096)]
 
 
 def allowed(path: str, what: str) -> str:
@@ -184,7 +184,7 @@ def model(config: Pictures, folder: Folder) -> Model:
         schedule=folder.schedule(size),
         null=_free,
         decode=lambda latents: pictures.decoded(loaded(source).pipe.vae, latents),
-        device=lambda: source.device,
+        device=lambda: loading.present(source.device),
         sketch=sketched if config.preview else None,
     )
 

@@ -69,6 +69,18 @@ def looks_local(path: str) -> bool:
     return Path(path).exists() or path.startswith((".", "/", "~")) or path.count("/") != 1 or file
 
 
+@cache
+def present(device: str) -> str:
+    """The device. Raises ValueError for one that this process does not have."""
+    import torch
+
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device {device!r} cannot be used here: {sentence(error)}") from error
+    return device
+
+
 def sentence(error: BaseException) -> str:
     """An error's first line."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:300]

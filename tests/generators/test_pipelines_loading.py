@@ -148,10 +148,14 @@ def test_settings_that_do_not_fit_are_refused(
 
 @pytest.mark.parametrize(
     ("settings", "sentence"),
-    [({"offload": "model"}, "needs a GPU to offload from"), ({"attention": "nonsense"}, "'nonsense' cannot be used")],
+    [
+        ({"offload": "model"}, "needs a GPU to offload from"),
+        ({"attention": "nonsense"}, "'nonsense' cannot be used"),
+        ({"device": "cuda:99"}, "device 'cuda:99' cannot be used here: "),
+    ],
 )
 def test_options_that_this_machine_has_not_are_named(settings: dict[str, Any], sentence: str, make: Make) -> None:
-    generator = make("sd3", device="cpu", **settings)
+    generator = make("sd3", **{"device": "cpu", **settings})
     with pytest.raises(ValueError, match=sentence):
         generator.advance(generator.start(ITEMS, KEYS))
 

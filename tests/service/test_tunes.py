@@ -20,7 +20,7 @@ from service.client import Client, tune, tune_of
 from service.client import trials as trials_call
 from service.feeder import Feeder
 from service.queue import Broker
-from service.store import Store, access, dispatch, jobs, presets, shards, tunes
+from service.store import Store, access, commits, dispatch, jobs, presets, tunes
 from service.tune_spec import TuneSpec
 from service.tuner import Tuner
 from service.tuning import checked
@@ -317,7 +317,7 @@ def worked(store: Store) -> None:
         for ticket in store.read(dispatch.waiting, lane, 100):
             store.write(dispatch.published, {ticket.shard: f"{ticket.shard}-0"})
             claim = take(store, ticket.shard, f"{ticket.shard}-0")
-            assert store.write(shards.commit, claim, outcome(claim))
+            assert store.write(commits.commit, claim, outcome(claim))
 
 
 def test_a_driver_that_dies_makes_nothing_twice(store: Store, broker: Broker) -> None:
