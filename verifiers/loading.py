@@ -58,6 +58,7 @@ def network(
     """
     import torch
     import transformers
+    from safetensors import SafetensorError
 
     place = placed(device)
     factory: Any = getattr(transformers, kind)
@@ -66,7 +67,7 @@ def network(
             path, revision=revision or "main", dtype=getattr(torch, dtype), use_safetensors=True,
             output_loading_info=True, ignore_mismatched_sizes=True,
         )  # fmt: skip
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise Unloadable(path, error) from error
     odd = (key if isinstance(key, str) else key[0] for key in told["mismatched_keys"])
     if lacking := sorted({*told["missing_keys"], *odd}):

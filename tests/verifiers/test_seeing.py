@@ -2,6 +2,7 @@
 
 import base64
 import io
+import shutil
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -200,8 +201,11 @@ def test_what_cannot_be_loaded_says_so(eyes, tmp_path, monkeypatch):
     (pickled / "config.json").write_text(Path(eyes["clip"], "config.json").read_text())
     torch.save({}, pickled / "pytorch_model.bin")
     torch.save({}, tmp_path / "head.pt")
+    cut = Path(shutil.copytree(eyes["clip"], tmp_path / "cut"))
+    (cut / "model.safetensors").write_bytes(Path(eyes["clip"], "model.safetensors").read_bytes()[:2000])
     for path, why in (
         (tmp_path / "empty", "cannot be read"),
+        (cut, "cannot be read: Error while deserializing header"),
         (pickled, "it holds pickles, which are never loaded; convert it to safetensors"),
         ("nobody/nothing", "is no directory here, and the hub does not give it"),
         (tmp_path / "none", "is no directory here, and no name of a hub"),
