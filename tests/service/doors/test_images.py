@@ -74,7 +74,7 @@ def test_without_a_search_n_are_drawn(sdk: OpenAI, client: Client) -> None:
 
 REFUSALS = [
     ({"model": "dall-e-3"}, "unknown model 'dall-e-3'; valid"),
-    ({"model": "toy/bits"}, "'toy/bits' draws no images; models that do: digits, digits-early"),
+    ({"model": "toy/bits"}, "'toy/bits' draws no images; models that do: diffusers, digits, digits-early"),
     ({"model": "outside/words"}, "'outside/words' draws no images"),
     ({"size": "1024x1024"}, "size '1024x1024' is not offered by 'digits'; valid: auto, 28x28"),
     ({"size": "28"}, "size"),
