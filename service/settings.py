@@ -42,6 +42,9 @@ class Settings(BaseSettings):
     image_models: str = Field(
         default="", description="What the model `diffusers` may load: folders, files, hub ids, commas between."
     )
+    verifier_models: str = Field(
+        default="", description="What verifiers may load: folders, files, hub ids, commas between; * for any."
+    )
     programs: Literal["auto", "strict", "lite"] = Field(
         default="auto",
         description="Walls around programs: the best there are, or one tier. From the environment alone.",

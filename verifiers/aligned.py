@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 from search.plugins import plugin
 from search.ports import Floats, Score, Verifier
 from verifiers.images.networks import Seen, batched, captioned, tensor_of, texts, unit
-from verifiers.loading import Weights, network, reader
+from verifiers.loading import Named, Weights, network, reader
 
 Read = Callable[[Any, Any], Any]
 """(network, cosines [n]) -> values [n]."""
@@ -18,8 +18,8 @@ Read = Callable[[Any, Any], Any]
 class Aligned(Weights):
     """A network with one space for images and texts."""
 
-    processor: str | None = Field(
-        None, min_length=1, max_length=1000, description="Where tokenizer and image processor are, when not at `path`."
+    processor: Named | None = Field(
+        None, description="Where tokenizer and image processor are, when not at `path`; as for that."
     )
     template: str = Field("{}", max_length=1000, description="The text that is compared; {} is the item's prompt.")
 

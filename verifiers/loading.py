@@ -1,23 +1,37 @@
 """Networks of transformers, from a directory or a hub: safetensors only, every weight there, code never run."""
 
+import os
 import re
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from search.ports import Config
 
+MODELS = "WINNOW_VERIFIER_MODELS"
 Dtype = Literal["float32", "bfloat16", "float16"]
 NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
+def allowed(path: str) -> str:
+    """The path. Raises ValueError unless the operator has named it, or any (`*`)."""
+    valid = [named for named in os.environ.get(MODELS, "").split(",") if named]
+    if path not in valid and "*" not in valid:
+        raise ValueError(f"{path!r} is not among the operator's models ({MODELS}): {', '.join(valid) or 'none so far'}")
+    return path
+
+
+Named = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(allowed)]
+"""A directory, or a name on the hub, that jobs may have loaded."""
+
+
 class Weights(Config):
     """A network that is loaded once in a process."""
 
-    path: str = Field(min_length=1, max_length=1000, description="Directory of a model, or its name on the hub.")
+    path: Named = Field(description=f"Directory of a model, or its name on the hub: one of those in {MODELS}.")
     revision: str | None = Field(None, max_length=100, description="Branch, tag or commit on the hub.")
     dtype: Dtype = Field("float32", description="Precision of the network.")
     device: str | None = Field(

@@ -10,7 +10,7 @@ from search.plugins import plugin
 from search.ports import Answer, Floats, Item, Score, Verifier
 from verifiers.images.networks import Seen, batched, captioned, head, tensor_of, texts, unit, wordless
 from verifiers.images.reading import picture, reference
-from verifiers.loading import Weights, network, reader
+from verifiers.loading import Named, Weights, network, reader
 
 MEAN, DEVIATION = 0.16717362830052426, 1.0333394966054072
 """Of ImageReward-v1.0's outputs, by which its authors standardise it."""
@@ -21,8 +21,8 @@ WORDS = 35
 class Headed(Weights):
     """A network and a head of linear layers over its features."""
 
-    head: str = Field(
-        min_length=1, max_length=1000, description="Safetensors file of the head, or the directory or hub name with it."
+    head: Named = Field(
+        description="Safetensors file of the head, or the directory or hub name with it; as for `path`."
     )
     head_file: str = Field("model.safetensors", max_length=200, description="Its name there.")
 

@@ -1,6 +1,6 @@
 """Language models that score answers on this machine: reward models, process reward models, and likelihood.
 
-Weights come from a directory or a hub name that the job gives, as safetensors; code of a repository is never run.
+Weights come from a directory or a hub name that the operator allows, as safetensors; code of a repository is never run.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from pydantic import Field
 from search.plugins import plugin
 from search.ports import Answer, Config, Floats, Item, Score, Verifier, unscored
 from verifiers.each import Unreadable, text
-from verifiers.loading import Dtype, network, reader
+from verifiers.loading import MODELS, Dtype, Named, network, reader
 
 ROOM = 2**28  # numbers of the logits of one call, at most: a gigabyte
 _PLACE = "f3c1d6b0a94e"
@@ -21,7 +21,7 @@ _PLACE = "f3c1d6b0a94e"
 class Model(Config):
     """A model of transformers."""
 
-    path: str = Field(min_length=1, max_length=1000, description="Directory of a model, or its name on the hub.")
+    path: Named = Field(description=f"Directory of a model, or its name on the hub: one of those in {MODELS}.")
     dtype: Dtype = Field("float32", description="Precision of the network.")
     batch: int = Field(16, ge=1, le=1024, description="Answers in one call of the network.")
     longest: int = Field(4096, ge=8, le=1_000_000, description="Tokens of question and answer; longer is unscored.")

@@ -26,6 +26,12 @@ def servers(serving: Servers, monkeypatch: pytest.MonkeyPatch) -> Servers:
     return serving
 
 
+@pytest.fixture(autouse=True)
+def any_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The operator lets verifiers load what they like."""
+    monkeypatch.setenv("WINNOW_VERIFIER_MODELS", "*")
+
+
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Directories of tiny random models: classifier, steps and language."""

@@ -5,12 +5,14 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 pytestmark = pytest.mark.skipif(
     not (find_spec("torch") and find_spec("transformers")), reason="NOT TESTED: transformers is not installed"
 )
 
 from search.ports import Answer, Item, Message  # noqa: E402
+from verifiers.builtin import VERIFIERS
 from verifiers.reward import (  # noqa: E402
     Perplexity,
     Process,
@@ -134,3 +136,19 @@ def test_code_of_a_repository_is_never_run(tiny, tmp_path):
     with pytest.raises(OSError, match="cannot be read"):
         perplexity(Perplexity(path=str(folder)))
     assert not (tmp_path / "mark").exists()
+
+
+@pytest.mark.parametrize("named", ["", "a,b/c"])
+def test_only_what_the_operator_names_is_loaded(monkeypatch: pytest.MonkeyPatch, named: str) -> None:
+    monkeypatch.setenv("WINNOW_VERIFIER_MODELS", named)
+    valid = named.replace(",", ", ") or "none so far"
+    said = rf"'/etc' is not among the operator's models \(WINNOW_VERIFIER_MODELS\): {valid}"
+    for made in (Reward, Process, Perplexity):
+        with pytest.raises(ValidationError, match=said):
+            made(path="/etc")
+    fields = VERIFIERS.find("aesthetic").config, VERIFIERS.find("clip_score").config
+    if named:
+        for config, field in zip(fields, ("head", "processor"), strict=True):
+            with pytest.raises(ValidationError, match=said):
+                config(path="a", **{field: "/etc"})
+        assert fields[1](path="b/c", processor="a").model_dump()["path"] == "b/c"
