@@ -12,7 +12,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 from search.ports import Answer, Item, Message  # noqa: E402
-from verifiers.builtin import VERIFIERS
+from verifiers.builtin import VERIFIERS  # noqa: E402
 from verifiers.reward import (  # noqa: E402
     Perplexity,
     Process,
