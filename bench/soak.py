@@ -117,7 +117,7 @@ def queued(url: str) -> dict[str, float]:
     info: Any = client.info("memory")
     used = float(info["used_memory"])
     return {
-        "keys": float(client.dbsize()),  # type: ignore[arg-type]
+        "keys": float(client.dbsize()),
         "messages": float(sum(client.xlen(one) for one in streams)),
         "mb": used / 2**20,
     }

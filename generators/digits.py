@@ -89,9 +89,16 @@ def digits_unconditional(config: DigitsUnconditional) -> Generator:
 
 
 def _sampled(weights: str, config: Digits) -> Generator:
-    trained, levers = model(weights, config.dtype), config.levers(config.guidance_interval)
-    kept = {"watch": config.watch or 0.0, "levers": levers}
-    return Diffusion(trained, _class, config.steps, config.noise, config.guidance, config.solver, **kept)
+    return Diffusion(
+        model(weights, config.dtype),
+        _class,
+        config.steps,
+        config.noise,
+        config.guidance,
+        config.solver,
+        watch=config.watch or 0.0,
+        levers=config.levers(config.guidance_interval),
+    )
 
 
 def _class(item: Item) -> int:

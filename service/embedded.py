@@ -86,8 +86,10 @@ class Stack:
         from service.artifacts import Artifacts
 
         app = create_app(store, broker, Artifacts(self.settings.artifacts), self.settings)
-        waits = {"timeout_graceful_shutdown": 3, "timeout_keep_alive": KEEP_ALIVE}
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None, log_level="warning", **waits))
+        config = uvicorn.Config(
+            app, log_config=None, log_level="warning", timeout_graceful_shutdown=3, timeout_keep_alive=KEEP_ALIVE
+        )
+        server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="api", daemon=True)
         thread.start()
 
