@@ -7,10 +7,33 @@ own tokens in their own order, so that on a CPU a row's numbers do not depend on
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 NAME = "winnow"
-LEAST = 4  # rows in a matrix product for which the order of its sums does not depend on their number (MKL, float32)
+SIZES = (4, 8, 16, 32)
+"""Rows in a matrix product, of which the least is sought that makes no difference."""
+
+
+@cache
+def least(shapes: frozenset[tuple[int, int]], dtype: str) -> int:
+    """From how many rows on the order of sums in products [rows, in] x [in, out] does not depend on their number.
+
+    Measured: libraries choose their kernels by size and by processor (MKL's for float32 need 4 rows on one and 16 on
+    another). The highest of SIZES where none is enough.
+    """
+    return next((size for size in SIZES if all(_steady(size, shape, dtype) for shape in shapes)), SIZES[-1])
+
+
+def _steady(size: int, shape: tuple[int, int], dtype: str) -> bool:
+    """Whether `size` rows and more give what many give."""
+    import torch
+
+    said = torch.Generator().manual_seed(0)
+    x, weight = (torch.randn(n, shape[0], generator=said).to(getattr(torch, dtype)) for n in (64, min(shape[1], 4096)))
+    many = torch.nn.functional.linear(x, weight)
+    few = (n for n in (size, size + 1, size + 3, 2 * size, 2 * size + 1, 33) if n >= size)
+    return all(torch.equal(torch.nn.functional.linear(x[:n], weight), many[:n]) for n in few)
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +63,7 @@ class Step:
 
     prompts: for each the rows from `first` to `last` - 1 and its keys and values, [layers, 2, heads, tokens, d].
     own: keys and values that the rows generated, [layers, 2, n, heads, room, d]. place: where the new ones belong,
-    int64 [n]. mask: 0 for places up to it and -inf behind, [n, 1, 1, room].
+    int64 [n]. mask: 0 for places up to it and -inf behind, [n, 1, 1, room]. least: see `least`.
     """
 
     prompts: Sequence[tuple[int, int, Any]]
@@ -48,6 +71,7 @@ class Step:
     rows: Any
     place: Any
     mask: Any
+    least: int
 
     def update(self, keys: Any, values: Any, layer: int, *_: Any, **__: Any) -> tuple["Layer", Any]:
         """Called by the model's attention: keeps what is new, and hands `attend` all that it needs."""
@@ -73,12 +97,12 @@ class Layer:
         keys, values = step.own[self.layer]
         n, heads, _, d = keys.shape
         q = q.reshape(n, heads, -1, d) * scale
-        top, total, read = _part((q @ keys.transpose(-1, -2)).float() + step.mask, values)
+        top, total, read = _part((q @ keys.transpose(-1, -2)).float() + step.mask, values, step.least)
         for first, last, cached in step.prompts:
             keys, values = cached[self.layer]
             # Every head's queries of all rows of the prompt in one product.
             mine = q[first:last].transpose(0, 1).reshape(heads, -1, d)
-            part = _part(_product(mine, keys.transpose(-1, -2)).float(), values)
+            part = _part(_product(mine, keys.transpose(-1, -2), step.least).float(), values, step.least)
             back = (heads, last - first, -1)
             top_p, total_p, read_p = (x.view(*back, x.shape[-1]).transpose(0, 1) for x in part)
             most = torch.maximum(top[first:last], top_p)
@@ -88,19 +112,19 @@ class Layer:
         return (read / total).reshape(n, -1, d).to(q.dtype)
 
 
-def _part(scores: Any, values: Any) -> tuple[Any, Any, Any]:
+def _part(scores: Any, values: Any, rows: int) -> tuple[Any, Any, Any]:
     """Highest score, sum of exp(score - highest) and the so weighted values; scores [..., rows, tokens]."""
     top = scores.amax(-1, keepdim=True)
     weights = (scores - top).exp()
     # cumsum adds from left to right: zeros of masked places change nothing.
-    return top, weights.cumsum(-1)[..., -1:], _product(weights.to(values.dtype), values).float()
+    return top, weights.cumsum(-1)[..., -1:], _product(weights.to(values.dtype), values, rows).float()
 
 
-def _product(a: Any, b: Any) -> Any:
-    """a @ b; with few rows in `a` as if there were LEAST."""
+def _product(a: Any, b: Any, rows: int) -> Any:
+    """a @ b; with few rows in `a` as if there were so many."""
     import torch
 
-    if (short := LEAST - a.shape[-2]) <= 0:
+    if (short := rows - a.shape[-2]) <= 0:
         return a @ b
     return (torch.nn.functional.pad(a, (0, 0, 0, short)) @ b)[..., : a.shape[-2], :]
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from generators.attending import LEAST, NAME, Prefill, Step, attention
+from generators.attending import NAME, Prefill, Step, attention, least
 from generators.pretrained import Pretrained, pretrained
 from generators.remembering import Generated, Memory, Name, named
 from generators.wording import Manner
@@ -48,6 +48,19 @@ class Network:
         with adopting:
             adopted(found.model)
         return found
+
+    @cached_property
+    def least(self) -> int:
+        """Rows of a step, at least, for a row's numbers not to depend on its company: more are made up."""
+        import torch
+
+        model = self.loaded.model
+        if model.device.type != "cpu":
+            return 1
+        linear = (part.weight for part in model.modules() if isinstance(part, torch.nn.Linear))
+        head = model.config.hidden_size // model.config.num_attention_heads
+        products = {(weight.shape[1], weight.shape[0]) for weight in linear} | {(head, 2 * CHUNK), (2 * CHUNK, head)}
+        return least(frozenset(products), self.dtype)
 
     @cached_property
     def ends(self) -> frozenset[int]:
@@ -121,8 +134,8 @@ class Network:
                 whole = self.memory.prompt(b"whole" + heads[i], lambda i=i, n=n: self.read(ids[i, :n]))
                 groups.append((i, last, whole))
         block, start = self._held(rows)
-        step = stepped(groups, block, start, rows.place)
-        padded = np.arange(max(LEAST, len(ids))) % len(ids)  # whoever is alone gets company: see LEAST
+        step = stepped(groups, block, start, rows.place, self.least)
+        padded = np.arange(max(self.least, len(ids))) % len(ids)  # whoever is alone gets company: see `least`
         tokens = torch.from_numpy(ids[padded, lengths[padded] - 1].astype(np.int64)).to(block.values.device)
         at = torch.from_numpy(lengths[padded] - 1).to(block.values.device)
         model = self.loaded.model
@@ -176,7 +189,7 @@ class Asked:
         return Asked(self.ids[index], self.lengths[index], self.read[index], self.keys[index])
 
 
-def stepped(groups: Sequence[tuple[int, int, Any]], block: Generated, start: int, place: Ints) -> Step:
+def stepped(groups: Sequence[tuple[int, int, Any]], block: Generated, start: int, place: Ints, enough: int) -> Step:
     """The cache of one step over rows `start`, `start` + 1, ... of a block."""
     import torch
 
@@ -184,7 +197,7 @@ def stepped(groups: Sequence[tuple[int, int, Any]], block: Generated, start: int
     rows, at = torch.arange(len(place), device=values.device), torch.from_numpy(place).to(values.device)
     seen = torch.arange(values.shape[4], device=values.device) <= at[:, None]
     mask = torch.zeros(seen.shape, device=values.device).masked_fill(~seen, -torch.inf)
-    return Step(groups, values, rows, at, mask[:, None, None])
+    return Step(groups, values, rows, at, mask[:, None, None], enough)
 
 
 def adopted(model: Any) -> None:

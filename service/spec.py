@@ -11,9 +11,11 @@ from pydantic import (
     Field,
     HttpUrl,
     JsonValue,
+    SerializerFunctionWrapHandler,
     TypeAdapter,
     ValidationInfo,
     field_validator,
+    model_serializer,
 )
 
 from search.metering import Budget
@@ -40,6 +42,11 @@ class ModelRef(Named):
     preset: str | None = Field(
         None, max_length=100, description="Settings under this name, in place of the model's own fields that it sets."
     )
+
+    @model_serializer(mode="wrap")
+    def _written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """As it was asked for: without a preset where there is none."""
+        return {name: value for name, value in handler(self).items() if name != "preset" or value is not None}
 
 
 class JudgeRef(Named):

@@ -206,7 +206,7 @@ def test_a_verifier_that_has_judged_nothing(client: Client, stack: Stack) -> Non
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        ("toy/none", "unknown verifier 'toy/none'; valid: any, boxed, "),
+        ("toy/none", "unknown verifier 'toy/none'; valid: aesthetic, any, boxed, "),
         ("terrain/route?version=7", "no verdicts of 'terrain/route 7'; versions and configurations of that name: none"),
         ("terrain/route?against=me", "no grader 'me' in its jobs; valid: audits"),
     ],

@@ -70,8 +70,9 @@ def test_who_is_let_in(guarded: tuple[str, dict[str, str], Store]) -> None:
         assert all(root.http.get(path).status_code == 200 for path in ("/metrics", "/v1/workers", "/v1/keys"))
 
 
-NAMED = {"{job}", "{file}", "{batch}"}
-LISTS = {"/v1/jobs", "/v1/files", "/v1/batches", "/v1/cards", "/v1/cards/{name:path}", "/v1/usage"}
+NAMED = {"{job}", "{file}", "{batch}", "{tune}", "{preset}"}
+OWNED = ("jobs", "files", "batches", "tunes", "presets")
+LISTS = {*(f"/v1/{name}" for name in (*OWNED, "cards", "cards/{name:path}", "usage"))}
 """What each key sees its own part of."""
 ALIKE = {
     *(f"/v1/{kind}{name}" for kind in ("models", "verifiers", "methods", "features") for name in ("", "/{name:path}")),
@@ -92,7 +93,8 @@ ALIKE = {
 """What is the same for all who are let in."""
 BELOW = {"/v1/compare"}
 """What takes names in its query: asked below."""
-MADE = {"/v1/jobs", "/v1/files", "/v1/batches", "/v1/chat/completions", "/v1/completions", "/v1/webhooks/secret"}
+DOORS = ("chat/completions", "completions", "images/generations")
+MADE = {*(f"/v1/{name}" for name in (*OWNED, "webhooks/secret", *DOORS))}
 """What is posted there is whoever's posts it."""
 
 
@@ -116,7 +118,13 @@ def everything(client: Client) -> dict[str, str]:
     ask = {"input_file_id": upload.json()["id"], "endpoint": "/v1/completions", "completion_window": "24h"}
     batch = client.http.post("/v1/batches", json=ask).json()["id"]
     until(lambda: client.http.get(f"/v1/batches/{batch}").json()["status"] == "completed")
-    return {"job": view.id, "file": upload.json()["id"], "batch": batch}
+    model, lever = {"name": "toy/gaussian_mixture", "steps": 2}, {"means": {"low": -1.0, "high": 1.0, "count": 2}}
+    size = {"samples": 1, "population": 2, "generations": 1, "finalists": 1}
+    search = {"items": [{}], "verifiers": ["toy/linear"], "model": model, "levers": lever, **size}
+    tune = client.http.post("/v1/tunes", json={"preset": f"tuned-{view.id}", **search})
+    assert tune.status_code == 202, tune.text
+    preset = client.http.post("/v1/presets", json={"name": f"of-{view.id}", "model": model}).json()["name"]
+    return {"job": view.id, "file": upload.json()["id"], "batch": batch, "tune": tune.json()["id"], "preset": preset}
 
 
 def test_two_owners(guarded: tuple[str, dict[str, str], Store], tmp_path: Path) -> None:

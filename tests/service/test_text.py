@@ -92,7 +92,10 @@ def test_an_answer_that_hears_no_signal_takes_no_other_with_it(plugins: None):
     [
         ({"name": "judge", "endpoint": "jury"}, "unknown endpoint 'jury'; valid: judge, nobody"),
         ({"name": "http", "hook": "mine"}, "unknown hook 'mine'; valid: letters, stranger"),
-        ({"name": "ensemble", "verifiers": ["exakt", "exact"]}, "unknown verifier 'exakt'; valid: any, boxed"),
+        (
+            {"name": "ensemble", "verifiers": ["exakt", "exact"]},
+            "unknown verifier 'exakt'; valid: aesthetic, any",
+        ),
         ({"name": "judge/pairwise", "endpoint": "judge"}, "must see all of them at once"),
     ],
 )

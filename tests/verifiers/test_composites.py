@@ -106,7 +106,10 @@ def test_an_unscored_stage_decides_nothing():
         ([CHEAP, CHEAP], "stage 1 .*expected none"),
         ([DEAR, DEAR], "stage 0 .*expected `below`, `above` or both"),
         ([{**CHEAP, "below": 4.0}, DEAR], "both would decide"),
-        ([{**CHEAP, "verifier": "toy/lineal"}, DEAR], "unknown verifier 'toy/lineal'; valid: any, boxed, calibrated"),
+        (
+            [{**CHEAP, "verifier": "toy/lineal"}, DEAR],
+            "unknown verifier 'toy/lineal'; valid: aesthetic, any, boxed",
+        ),
         ([{**CHEAP, "verifier": {"name": "toy/linear", "slop": 1}}, DEAR], "unknown field; valid: intercept, slope"),
         ([{**CHEAP, "verifier": {"name": "toy/linear", "slope": "1"}}, DEAR], "'toy/linear': slope"),
     ],
@@ -232,7 +235,7 @@ def test_a_threshold_of_a_part_counts():
 
 
 def test_unknown_parts_are_refused_at_submit():
-    with pytest.raises(Invalid, match="unknown verifier 'exakt'; valid: any, boxed"):
+    with pytest.raises(Invalid, match="unknown verifier 'exakt'; valid: aesthetic, any, boxed"):
         prepared({"name": "ensemble", "verifiers": ["numeric", "exakt"]})
     with pytest.raises(Invalid, match="expected a number"):  # the item's target
         catalog.prepare(JobSpec.model_validate({

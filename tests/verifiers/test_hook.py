@@ -30,7 +30,7 @@ def test_scores_of_many_in_few_requests(servers: Servers):
     assert sorted(len(asked["answers"]) for asked in servers.requests) == [22, 64, 64]
     asked = servers.requests[0]
     assert asked["settings"] == {"mode": "fast"}
-    assert {"id", "prompt", "messages", "target", "value"} == set(asked["answers"][0])
+    assert {"id", "prompt", "messages", "image", "mask", "target", "value"} == set(asked["answers"][0])
 
 
 def test_the_signature_is_that_of_standard_webhooks():
