@@ -12,7 +12,6 @@ import json
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -54,19 +53,28 @@ def posts(url: str, requests: int, pause: float) -> list[float]:
     return found
 
 
-def batch(url: str, lines: int) -> dict[str, Any]:
-    """Upload a file and have it expanded; the batch, when its last line is a job or refused."""
-    body = "".join(
-        json.dumps({"custom_id": f"{i}", "method": "POST", "url": "/v1/jobs", "body": LINE}) + "\n"
-        for i in range(lines)
-    )
-    with httpx.Client(base_url=url, trust_env=False, timeout=600) as http:
-        file = http.post("/v1/files", data={"purpose": "batch"}, files={"file": ("b.jsonl", body.encode())})
-        file.raise_for_status()
-        ask = {"input_file_id": file.json()["id"], "endpoint": "/v1/jobs", "completion_window": "24h"}
-        made = http.post("/v1/batches", json=ask)
-        made.raise_for_status()
-        return made.json()
+BATCH = """
+import json, sys, httpx
+url, line = sys.argv[1], json.loads(sys.argv[3])
+def request(i):
+    return json.dumps({"custom_id": f"{i}", "method": "POST", "url": "/v1/jobs", "body": line})
+body = "".join(request(i) + chr(10) for i in range(int(sys.argv[2]))).encode()
+print("ready", flush=True)
+sys.stdin.readline()
+with httpx.Client(base_url=url, trust_env=False, timeout=600) as http:
+    file = http.post("/v1/files", data={"purpose": "batch"}, files={"file": ("b.jsonl", body)}).raise_for_status()
+    ask = {"input_file_id": file.json()["id"], "endpoint": "/v1/jobs", "completion_window": "24h"}
+    print(http.post("/v1/batches", json=ask).raise_for_status().json()["id"], flush=True)
+"""
+
+
+def ready(words: str, *arguments: str) -> "subprocess.Popen[str]":
+    """A process of our own, when it has said that it is ready."""
+    pipe = subprocess.PIPE
+    child = subprocess.Popen([sys.executable, "-c", words, *arguments], stdin=pipe, stdout=pipe, text=True)  # noqa: S603 - our own words
+    assert child.stdout
+    child.stdout.readline()
+    return child
 
 
 def main() -> None:
@@ -83,23 +91,24 @@ def main() -> None:
             posts(url, 20, 0)
             idle = posts(url, options.requests, options.pause)
             job = httpx.post(f"{url}/v1/jobs", json=BODY, trust_env=False).json()["id"]
-            words = [sys.executable, "-c", READERS, f"{url}/v1/jobs/{job}/events", str(options.readers)]
-            readers = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)  # noqa: S603 - our own words
-            assert readers.stdout
-            assert readers.stdout.readline() == "all\n"
+            readers = ready(READERS, f"{url}/v1/jobs/{job}/events", str(options.readers))
             reading = posts(url, options.requests, options.pause)
-            state: dict[str, Any] = {}
-            thread = threading.Thread(target=lambda: state.update(batch(url, options.lines)))
-            thread.start()
+            uploading = ready(BATCH, url, str(options.lines), json.dumps(LINE))
+            assert uploading.stdin
+            assert uploading.stdout
+            uploading.stdin.write("go\n")
+            uploading.stdin.flush()
             crowd = posts(url, options.requests, options.pause)
-            thread.join()
-            readers.kill()
-            readers.wait()
+            name = uploading.stdout.readline().strip()
+            state = httpx.get(f"{url}/v1/batches/{name}", trust_env=False).json()
+            for child in (readers, uploading):
+                child.kill()
+                child.communicate()
     p99 = {
         name: float(np.percentile(times, 99))
         for name, times in {"idle": idle, "readers": reading, "readers_and_batch": crowd}.items()
     }
-    whole: dict[str, Any] = {"bench": "crowd", **vars(options), "batch": state.get("status")}
+    whole: dict[str, Any] = {"bench": "crowd", **vars(options), "batch": state["status"], "jobs": len(state["jobs"])}
     whole["p99_ms"] = {name: round(ms, 1) for name, ms in p99.items()}
     whole["ratio"] = round(p99["readers_and_batch"] / p99["idle"], 2)
     printed(whole, None)

@@ -126,6 +126,7 @@ def _readable(pipe: IO[bytes], seconds: float = 0) -> bool:
 def main() -> None:
     """A round for every line of standard input."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the API, whose end it follows
+    os.nice(10)  # whoever waits for an answer comes first
     heard = os.fdopen(0, "rb", buffering=0)  # unbuffered: `select` sees what is there
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # whatever prints does not answer

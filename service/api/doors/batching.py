@@ -29,6 +29,8 @@ from service.store.schema import TERMINAL
 log = logging.getLogger("winnow.batches")
 OPEN_JOBS, OPEN_ITEMS = 256, 20_000
 """Jobs and items of one batch that are unfinished at a time, at most: the rest waits in its file."""
+BREATH = 0.002
+"""Seconds after each job, in which others find SQLite's write lock free."""
 ENDS = {"cancelling": "cancelled", "in_progress": "completed"}
 
 
@@ -137,6 +139,7 @@ class Batching:
                 live += row.state not in TERMINAL
                 items += row.items - row.items_done
                 self.fresh = True
+                time.sleep(BREATH)
             opened.rejected += len(group.refused)
 
     def _finalize(self, batch: sa.Row[Any]) -> None:
