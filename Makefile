@@ -6,7 +6,7 @@ export HF_HUB_OFFLINE ?= 1
 PROMPTS ?= 40
 JOBS ?= 2
 
-.PHONY: install check test chaos demo bench screenshots images-check clean help
+.PHONY: install check test chaos demo bench soak screenshots images-check clean help
 .DEFAULT_GOAL := help
 
 install: $(VENV)/installed ## virtual environment with everything (torch first, pinned)
@@ -37,6 +37,9 @@ demo: install ## real jobs on the digits models: table, curve, pictures; PROMPTS
 bench: install ## ratios as JSON; wants a quiet machine
 	$(BIN)/python -m bench.overheads
 	$(BIN)/python -m bench.engine
+
+soak: install ## half an hour of load and faults: what grew, and whether anything was lost
+	$(BIN)/python -m bench.soak --out docs/bench/soak.json
 
 screenshots: install ## pictures of the page in docs/screens, from real jobs; needs Chromium
 	$(BIN)/python -m docs.screenshots
