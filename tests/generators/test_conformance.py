@@ -47,7 +47,7 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any] | None]] = [
 def test_every_builtin_is_examined() -> None:
     """But for terrain, language models and pipelines, whose networks take their time, and endpoints: by their own."""
     others = {"terrain", "endpoint", "smollm2", "language", "diffusers"}
-    assert others | {name for name, _, _ in CASES} == set(GENERATORS.names())
+    assert others | {name for name, _, _ in CASES} == set(GENERATORS.builtins)
 
 
 @pytest.mark.parametrize(("name", "config", "company"), CASES)
