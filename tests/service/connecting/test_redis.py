@@ -27,7 +27,7 @@ from service.spec import Ticket
 from service.store import Store
 from service.store.access import Key
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module", autouse=True)
