@@ -25,7 +25,7 @@ check: install ## style, types and layers
 	$(BIN)/lint-imports
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-test: install ## all tests (under 10 minutes on two cores); JOBS=0 runs them in one process
+test: install ## all tests (some 10 minutes on two cores); JOBS=0 runs them in one process
 	$(BIN)/python -m pytest -n $(JOBS)
 
 chaos: install ## sixteen faults, each ending in the same audit; writes what recovery took into docs/reliability.md
