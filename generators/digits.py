@@ -21,16 +21,20 @@ CLASSES = tuple("0123456789")
 SIDES = (28, 28)
 
 
-class DigitsUnconditional(Levered):
-    """A digit of any class: the prompt is not told to the network."""
+class Drawn(Levered):
+    """An image as MNIST's digits."""
 
     @property
     def picture(self) -> tuple[int, int]:
-        """As MNIST's digits."""
+        """Height and width."""
         return SIDES
 
 
-class Digits(Guided, Levered):
+class DigitsUnconditional(Drawn):
+    """A digit of any class: the prompt is not told to the network."""
+
+
+class Digits(Guided, Drawn):
     """A digit of the class that the prompt names."""
 
     guidance_interval: Many[int] | None = Field(
@@ -39,11 +43,6 @@ class Digits(Guided, Levered):
         max_length=2,
         description="The cleanest and the noisiest level, 0 to 999, with guidance; without it the others cost half.",
     )
-
-    @property
-    def picture(self) -> tuple[int, int]:
-        """As MNIST's digits."""
-        return SIDES
 
     @model_validator(mode="after")
     def _interval(self) -> Self:

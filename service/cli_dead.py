@@ -14,14 +14,9 @@ def listed(url: Url = HERE) -> None:
     """All of them: id, model, how many workers died, why."""
     from service import client
 
-    after: str | None = None
     with connected(url) as opened:
-        while True:
-            page = opened.send(client.dead(after))
-            for letter in page.data:
-                typer.echo(f"{letter.id}  {letter.model}  {letter.deaths}  {letter.error or ''}")
-            if (after := page.next) is None:
-                break
+        for letter in opened.every(client.dead):
+            typer.echo(f"{letter.id}  {letter.model}  {letter.deaths}  {letter.error or ''}")
 
 
 @app.command()

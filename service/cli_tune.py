@@ -58,14 +58,9 @@ def listed(url: Url = HERE) -> None:
     """All tunes, newest first: id, state, preset, values of the baseline and of the best."""
     from service import client
 
-    after: str | None = None
     with connected(url) as opened:
-        while True:
-            page = opened.send(client.tunes(100, after))
-            for one in page.data:
-                typer.echo(f"{one.id}  {one.state}  {one.preset}  {_value(one.baseline)}  {_value(one.best)}")
-            if (after := page.next) is None:
-                break
+        for one in opened.every(lambda after: client.tunes(100, after)):
+            typer.echo(f"{one.id}  {one.state}  {one.preset}  {_value(one.baseline)}  {_value(one.best)}")
 
 
 @presets.command("list")
@@ -73,14 +68,9 @@ def known(url: Url = HERE) -> None:
     """All presets, newest first: name, model, settings."""
     from service import client
 
-    after: str | None = None
     with connected(url) as opened:
-        while True:
-            page = opened.send(client.presets(100, after))
-            for one in page.data:
-                typer.echo(f"{one.name}  {one.model}  {one.config}")
-            if (after := page.next) is None:
-                break
+        for one in opened.every(lambda after: client.presets(100, after)):
+            typer.echo(f"{one.name}  {one.model}  {one.config}")
 
 
 @presets.command()

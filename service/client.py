@@ -4,7 +4,7 @@ Every call is described once, as a `Call`: method, path and how to read the answ
 """
 
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Self, TypeVar
 
@@ -272,19 +272,20 @@ class Client:
 
     def items(self, name: str) -> Iterator[ItemView]:
         """All its items."""
-        after: str | None = "-1"
-        while after is not None:
-            page = self.send(items(name, after))
-            yield from page.data
-            after = page.next
+        return self.every(lambda after: items(name, after or "-1"))
 
     def candidates(self, name: str) -> Iterator[CandidateView]:
         """All its answers."""
-        after: str | None = "-1:-1"
-        while after is not None:
-            page = self.send(candidates(name, after))
-            yield from page.data
-            after = page.next
+        return self.every(lambda after: candidates(name, after or "-1:-1"))
+
+    def every(self, page: Callable[[str | None], Call[Any]]) -> Iterator[Any]:
+        """What is listed, page by page: `page` is the request behind a place, None for the first."""
+        after: str | None = None
+        while True:
+            found = self.send(page(after))
+            yield from found.data
+            if (after := found.next) is None:
+                return
 
     def artifact(self, sha256: str) -> bytes:
         """Bytes of an answer."""

@@ -14,7 +14,7 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import IO
+from typing import IO, Literal
 
 import redis
 from pydantic import BaseModel
@@ -38,7 +38,7 @@ class Where(BaseModel):
 
     database: str
     artifacts: str
-    log: str
+    log: Literal["text", "json"]
 
 
 @dataclass
@@ -131,7 +131,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # whatever prints does not answer
     where = Where.model_validate_json(heard.readline())
-    logs.start("json" if where.log == "json" else "text")
+    logs.start(where.log)
     batching = Batching(Store(where.database), Artifacts(where.artifacts), lambda: _readable(heard))
     while heard.readline():
         try:
