@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from statistics import fmean
 from typing import Any
 
 from generators.builtin import GENERATORS
@@ -178,7 +179,7 @@ def child(kind: str, threads: int, **options: Any) -> Any:
 def measured(kind: str, **options: Any) -> Any:
     """In the child."""
     if kind == "bare":
-        return max(bare("digits", options["dtype"], options["seconds"] / len(SIZES)).values())
+        return bare("digits", options["dtype"], options["seconds"] / len(SIZES))
     if kind in ("apart", "apart_eager"):
         return (apart if kind == "apart" else apart_eager)(**options)
     return asyncio.run(together(**options) if kind == "together" else memory(**options))
@@ -188,18 +189,21 @@ def measure(jobs: int, seconds: float, rounds: int = 2) -> dict[str, Any]:
     """All figures; threads: a lane has one, a call that is alone has all cores."""
     cores = core_count()
     rates: dict[str, list[float]] = {}
+    sizes: dict[str, list[dict[str, float]]] = {dtype: [] for dtype in DTYPES}
     details: list[Any] = []
     for _ in range(rounds):
         for dtype in DTYPES:
-            rates.setdefault(f"bare {dtype}", []).append(child("bare", cores, dtype=dtype, seconds=seconds))
             for rows in (1, 4):
                 for kind in ("apart", "apart_eager"):
                     alone = child(kind, cores, dtype=dtype, rows=rows, seconds=seconds)
                     rates.setdefault(f"{kind} {dtype} {rows}", []).append(alone)
+                sizes[dtype].append(child("bare", cores, dtype=dtype, seconds=seconds))
                 found = child("together", 1, dtype=dtype, rows=rows, jobs=jobs, seconds=seconds)
                 rates.setdefault(f"together {dtype} {rows}", []).append(found["rate"])
                 details.append({"dtype": dtype, "rows": rows, **found})
-    mean = {name: sum(values) / len(values) for name, values in rates.items()}
+    mean = {name: fmean(values) for name, values in rates.items()}
+    for dtype, found in sizes.items():  # the best of the means: a maximum of each time would be one over noise
+        mean[f"bare {dtype}"] = max(fmean(by_size[size] for by_size in found) for size in found[0])
     best = max(DTYPES, key=lambda dtype: mean[f"bare {dtype}"])
 
     def ratios(kind: str) -> dict[str, float]:

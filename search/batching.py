@@ -161,7 +161,7 @@ def best_limit(call: Callable[[Any], Any], rows: Callable[[int], Any], most: int
     """Best batch size of `call`, measured: double until time per row stops falling by 5 %, twice in a row.
 
     rows(n): a question of n rows. longest: seconds after which a single call is long enough. The answer is the
-    smallest size within 5 % of the best time per row, so that batches stay short where larger ones gain nothing. A
+    smallest size within 3 % of the best time per row, so that batches stay short where larger ones gain nothing. A
     size that does not fit the memory ends the search for larger ones.
     """
     each: dict[int, float] = {}
@@ -184,4 +184,4 @@ def best_limit(call: Callable[[Any], Any], rows: Callable[[int], Any], most: int
         if flat or min(seconds) > longest:
             break
         size *= 2
-    return min(s for s in each if each[s] <= 1.05 * min(each.values()))
+    return min(s for s in each if each[s] <= 1.03 * min(each.values()))

@@ -30,7 +30,8 @@ class Engine:
     """The batchers of one device. lanes: calls of plug-ins on the device that may run at once.
 
     A GPU has one lane. A CPU has one for each core that the worker may use, each call on a single thread: several calls
-    side by side share nothing, where the threads of one call wait for each other at every layer.
+    side by side share nothing, where the threads of one call wait for each other at every layer. There, what is short
+    (`start`, `finish`) runs beside the lanes: it would wait for a whole call of the network, and its rows miss the next.
     """
 
     lanes: int = 1
@@ -44,6 +45,7 @@ class Engine:
 
     def __post_init__(self) -> None:
         self.device: Executor = ThreadPoolExecutor(self.lanes, "device")
+        self.beside = self.device if self.lanes == 1 else ThreadPoolExecutor(self.lanes, "beside")
 
     def filled(self) -> dict[str, Filled]:
         """Running counts of every batcher."""
@@ -55,7 +57,8 @@ class Engine:
         """The batcher of one verb of a network."""
         key = (generator.batch_key, verb)
         if key not in self.batchers:
-            self.batchers[key] = Batcher(call, self.most, self.device, self.lanes)
+            where = self.device if verb == "advance" else self.beside
+            self.batchers[key] = Batcher(call, self.most, where, self.lanes)
         return self.batchers[key]
 
     def network(self, generator: Generator) -> Batcher[Rows, Rows]:
@@ -204,7 +207,7 @@ class Shared(Tools):
         return np.zeros(len(rows)) if weigh is None else weigh(rows)
 
     async def _beside(self, call: Callable[..., Rows], *arguments: Any) -> Rows:
-        return await asyncio.get_running_loop().run_in_executor(self.engine.device, contained, call, *arguments)
+        return await asyncio.get_running_loop().run_in_executor(self.engine.beside, contained, call, *arguments)
 
     async def _decoded(self, verb: str, decode: Callable[[Rows], Sequence[Any]], rows: Rows) -> Verdicts:
         if not len(rows):

@@ -131,7 +131,25 @@ def test_lanes_divide_a_search_and_change_nothing(lanes: int) -> None:
     same(one(Engine(lanes=lanes), generator, judges, n=40), one(Engine(), Fake(4), judges, n=40))
     assert max(generator.sizes) == max(generator.finished) == -(-40 // lanes)
     assert len(generator.sizes) == 4 * lanes
-    assert generator.threads == {"device"}
+    assert generator.threads == {"device", "beside"}
+
+
+@pytest.mark.parametrize(("lanes", "waits"), [(1, True), (2, False)])
+def test_short_calls_wait_for_a_gpu_and_pass_the_lanes_of_a_cpu(lanes: int, waits: bool) -> None:
+    engine, busy = Engine(lanes=lanes), threading.Event()
+
+    async def decoded() -> Verdicts:
+        tools = Shared(engine, Task(Item(id="a"), 3, 0, 4), Fake(1), [Judge("v", "v", value)])
+        return await tools.judge(await tools.start(0, 4))
+
+    for _ in range(lanes):
+        engine.device.submit(busy.wait, 20)
+    timer = threading.Timer(0.2 if waits else 15, busy.set)
+    timer.start()
+    assert len(asyncio.run(asyncio.wait_for(decoded(), 20))) == 4
+    assert busy.is_set() == waits
+    timer.cancel()
+    busy.set()
 
 
 def test_a_late_search_joins_the_calls_of_the_others() -> None:
