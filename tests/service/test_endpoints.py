@@ -146,8 +146,8 @@ def test_many_samples_in_flat_memory_and_a_worker_that_dies_loses_a_shard(
     assert resident(pid) - before < 20 * 2**20
     os.kill(pid, signal.SIGKILL)
     whole(client, ended(client, view.id, 60), n)
-    # Asked for twice: at most a shard, whose commit was cut off, and what was in flight of the next one.
-    assert stats(urls["many"])["samples"] <= n + 64 + 64
+    # Asked for twice: at most a shard whose commit was cut off, one whose slowest answer is out, and the 64 in flight.
+    assert stats(urls["many"])["samples"] <= n + 3 * 64
 
 
 def test_the_key_is_told_nowhere(ours: tuple[Stack, Client]) -> None:
