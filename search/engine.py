@@ -30,8 +30,8 @@ class Engine:
     """The batchers of one device. lanes: calls of plug-ins on the device that may run at once.
 
     A GPU has one lane. A CPU has one for each core that the worker may use, each call on a single thread: several calls
-    side by side share nothing, where the threads of one call wait for each other at every layer. What is short (`start`,
-    `finish`) runs beside them: it would wait for a whole call of the network, and its rows would miss the next.
+    side by side share nothing, where the threads of one call wait for each other at every layer. What is short
+    (`start`, `finish`) runs beside them: it would wait for a whole call of the network, and its rows miss the next.
     """
 
     lanes: int = 1
