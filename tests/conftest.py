@@ -1,4 +1,4 @@
-"""Two workers of pytest-xdist share the tests folder by folder, as their fixtures do."""
+"""Workers of pytest-xdist share the tests folder by folder, as their fixtures do."""
 
 import os
 
@@ -7,9 +7,10 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 from xdist.workermanage import WorkerController
 
-os.environ.setdefault(
-    "OMP_NUM_THREADS", "1"
-)  # before torch is imported: two processes that want two cores each are slower
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: processes that want all cores are slower
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before its library is imported: nothing is asked again and again
+FIRST = ("chaos", "service", "searches", "browser", "storing", "tuning")
+"""Folders whose tests take seconds each: the process that had one of them last would be waited for."""
 
 
 class Folders(LoadScopeScheduling):
@@ -19,9 +20,9 @@ class Folders(LoadScopeScheduling):
         return os.path.dirname(nodeid.partition("::")[0])
 
     def _assign_work_unit(self, node: WorkerController) -> None:
-        """Few tests that take long come first: last, one process would wait for the other."""
-        for scope in self.workqueue:
-            if scope.endswith("chaos"):
+        """The longest first."""
+        for name in FIRST:
+            if scope := next((scope for scope in self.workqueue if os.path.basename(scope) == name), None):
                 self.workqueue.move_to_end(scope, last=False)
                 break
         super()._assign_work_unit(node)

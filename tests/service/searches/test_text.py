@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "verifiers" / "support"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "verifiers" / "support"))
 
 from helping import GAUSS, done, job, service
 from servers import KEY, SECRET, started
