@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 export HF_HUB_OFFLINE ?= 1
 PROMPTS ?= 40
-JOBS ?= 2
+JOBS ?= 3
 
 .PHONY: install check test chaos demo bench soak screenshots images-check clean help
 .DEFAULT_GOAL := help
@@ -25,7 +25,7 @@ check: install ## style, types and layers
 	$(BIN)/lint-imports
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-test: install ## all tests (some 10 minutes on two cores); JOBS=0 runs them in one process
+test: install ## all tests (some 8 minutes on two cores, which three processes keep busy); JOBS=0 runs them in one
 	$(BIN)/python -m pytest -n $(JOBS)
 
 chaos: install ## sixteen faults, each ending in the same audit; writes what recovery took into docs/reliability.md
