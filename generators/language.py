@@ -1,6 +1,5 @@
 """Language models that run here: SmolLM2, which comes as a package, and any other that the operator names."""
 
-import os
 import re
 from collections.abc import Mapping
 from functools import cache
@@ -13,6 +12,7 @@ from generators.digits import device
 from generators.pretrained import smollm2 as smollm2_file
 from generators.wording import Manner, Unit
 from generators.writer import Writer
+from search.allowing import allowed
 from search.configs import ModelConfig
 from search.plugins import plugin
 from search.ports import Frozen, Generator, Item, Many
@@ -98,18 +98,11 @@ class SmolLM2(Sampling):
 class Language(Sampling):
     """A model of the operator's choice."""
 
-    path: str = Field(
+    path: Annotated[str, allowed(MODELS)] = Field(
+        min_length=1,
         max_length=1000,
         description="A folder of transformers, a GGUF file or a hub's id: one of those in WINNOW_LANGUAGE_MODELS.",
     )
-
-    @model_validator(mode="after")
-    def _allowed(self) -> Self:
-        valid = [path for path in os.environ.get(MODELS, "").split(",") if path]
-        if self.path not in valid:
-            listed = ", ".join(valid) or "none so far"
-            raise ValueError(f"path {self.path!r} is not among the operator's models ({MODELS}): {listed}")
-        return self
 
 
 @plugin(version="1", offers=OFFERS)

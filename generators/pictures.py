@@ -1,6 +1,5 @@
 """Text-to-image models that others trained, through diffusers: any pipeline of a family that `pipelines` knows."""
 
-import os
 from collections.abc import Mapping
 from functools import partial
 from typing import Annotated, Any, Literal, Self
@@ -17,6 +16,7 @@ from generators.pipelines.families import Condition
 from generators.pipelines.folder import Folder
 from generators.pipelines.loading import Source, loaded
 from generators.sampler import OFFERS, Guided
+from search.allowing import allowed
 from search.plugins import plugin
 from search.ports import Frozen, Generator, Item, Many
 
@@ -24,29 +24,21 @@ MODELS = "WINNOW_IMAGE_MODELS"
 FLOWING = frozenset({"ddim", "euler", "dpm++", "deis", "unipc"})
 """Solvers that a flow has."""
 Side = Annotated[int, Field(ge=8, le=4096)]
-
-
-def allowed(path: str, what: str) -> str:
-    """The path. Raises ValueError unless the operator has named it."""
-    valid = [path for path in os.environ.get(MODELS, "").split(",") if path]
-    if path not in valid:
-        raise ValueError(f"{what} {path!r} is not among the operator's ({MODELS}): {', '.join(valid) or 'none so far'}")
-    return path
+Path = Annotated[str, Field(max_length=1000), allowed(MODELS)]
 
 
 class Lora(Frozen):
     """Weights that change a pipeline (Hu et al. 2022)."""
 
-    path: str = Field(max_length=1000, description="A .safetensors file, a folder or a hub's id; as for `path`.")
+    path: Path = Field(min_length=1, description="A .safetensors file, a folder or a hub's id; as for `path`.")
     scale: float = Field(1.0, ge=-10, le=10, description="How strongly.")
 
 
 class Pictures(Guided):
     """A picture of the prompt."""
 
-    path: str = Field(
-        max_length=1000,
-        description="A folder of diffusers or a hub's id: one of those in WINNOW_IMAGE_MODELS.",
+    path: Path = Field(
+        min_length=1, description="A folder of diffusers or a hub's id: one of those in WINNOW_IMAGE_MODELS."
     )
     revision: str | None = Field(None, max_length=200, description="Of a hub's id: a commit, branch or tag.")
     variant: str | None = Field(None, max_length=50, description="Of the weights' files, such as fp16.")
@@ -66,9 +58,7 @@ class Pictures(Guided):
         "With a `mask`, what is black in it is kept.",
     )
     loras: Many[Lora] = Field((), max_length=8, description="Added to the weights, one after another.")
-    preview: str = Field(
-        "", max_length=1000, description="A tiny autoencoder for previews, as for `path`; else the pipeline's own."
-    )
+    preview: Path = Field("", description="A tiny autoencoder for previews, as for `path`; else the pipeline's own.")
     device: str | None = Field(
         None, pattern=r"^(cpu|cuda(:\d+)?|xpu(:\d+)?|mps)$", description="Left out: a GPU when the worker has one."
     )
@@ -84,12 +74,7 @@ class Pictures(Guided):
         return self.steps if self.strength is None else max(1, int(self.steps * self.strength))
 
     @model_validator(mode="after")
-    def _allowed(self) -> Self:
-        allowed(self.path, "path")
-        for lora in self.loras:
-            allowed(lora.path, "LoRA")
-        if self.preview:
-            allowed(self.preview, "preview")
+    def _whole(self) -> Self:
         if self.solver == "heun" and self.levels < self.steps:
             raise ValueError("solver 'heun' has no half of a way; set strength to 1, or another solver")
         return self

@@ -1,13 +1,13 @@
 """Networks of transformers, from a directory or a hub: safetensors only, every weight there, code never run."""
 
-import os
 import re
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
+from search.allowing import allowed
 from search.ports import Config
 
 MODELS = "WINNOW_VERIFIER_MODELS"
@@ -16,15 +16,7 @@ NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
-def allowed(path: str) -> str:
-    """The path. Raises ValueError unless the operator has named it, or any (`*`)."""
-    valid = [named for named in os.environ.get(MODELS, "").split(",") if named]
-    if path not in valid and "*" not in valid:
-        raise ValueError(f"{path!r} is not among the operator's models ({MODELS}): {', '.join(valid) or 'none so far'}")
-    return path
-
-
-Named = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(allowed)]
+Named = Annotated[str, Field(min_length=1, max_length=1000), allowed(MODELS)]
 """A directory, or a name on the hub, that jobs may have loaded."""
 
 
