@@ -117,7 +117,7 @@ def rest(grown: Prepared, stored: Mapping[int, Stored], spent: Mapping[str, floa
     ]
     if not missing:
         field = str(grown.plan.extends)
-        message = f"of {field} {getattr(grown.plan, field)} nothing is missing; ask for more"
+        message = f"of {field} {getattr(grown.plan, field)} nothing is missing that could be drawn; ask for more"
         raise Invalid([{"loc": ["search", field], "msg": message}])
     counted = is_plain(grown.plan) and (grown.plan.piece is None or grown.plan.stops)
     found = list(_paid(grown, missing, stored, largest) if counted else _shared(grown, missing, spent))

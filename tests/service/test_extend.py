@@ -5,17 +5,30 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from helping import SLOW, done, ended, found, job, pids, refused, service, until
 
 from service.client import Client, Refused
 from service.embedded import Stack
+from service.store import Store
+from service.store.schema import jobs
 
 LAW = {"name": "toy/linear", "threshold": 0.5}
 CLOCKS = ("seconds", "verifier_seconds")
+HARD = {
+    "items": [{"id": f"{i}"} for i in range(12)],
+    "verifiers": [{"name": "toy/linear", "threshold": 1.8}],
+}
+DIGITS = {
+    "model": {"name": "digits", "steps": 2},
+    "verifiers": ["digit_classifier"],
+    "items": [{"prompt": "7"}, {"prompt": "1"}],
+}
 TEXT = {"model": {"name": "toy/markov"}, "verifiers": [{"name": "toy/count", "symbol": 1}]}
 
 
@@ -80,9 +93,9 @@ SAME: dict[str, tuple[dict[str, Any], list[tuple[Any, Any]], dict[str, Any]]] = 
         TEXT | {"search": {"n": 40, "select": "majority"}},
     ),
     "first pass": (
-        {"search": {"n": 2, "select": "first_pass"}, "verifiers": [{"name": "toy/linear", "threshold": 1.8}]},
+        HARD | {"search": {"n": 2, "select": "first_pass"}},
         [({"n": 32}, {}), ({"n": 600}, {})],
-        {"search": {"n": 600, "select": "first_pass"}, "verifiers": [{"name": "toy/linear", "threshold": 1.8}]},
+        HARD | {"search": {"n": 600, "select": "first_pass"}},
     ),
     "first pass within a budget": (
         {
@@ -131,9 +144,9 @@ SAME: dict[str, tuple[dict[str, Any], list[tuple[Any, Any]], dict[str, Any]]] = 
         {"search": {"method": "rollover", "n": 5, "width": 3}},
     ),
     "noise searches": (
-        {"search": {"method": "noise_search", "n": 2, "neighbours": 3, "rounds": 2}},
+        DIGITS | {"search": {"method": "noise_search", "n": 2, "neighbours": 3, "rounds": 2}},
         [({"n": 5}, {})],
-        {"search": {"method": "noise_search", "n": 5, "neighbours": 3, "rounds": 2}},
+        DIGITS | {"search": {"method": "noise_search", "n": 5, "neighbours": 3, "rounds": 2}},
     ),
     "random noise": (
         {"search": {"method": "noise_search", "algorithm": "random", "n": 2}, "budget": {"evaluations": 12}},
@@ -146,6 +159,8 @@ SAME: dict[str, tuple[dict[str, Any], list[tuple[Any, Any]], dict[str, Any]]] = 
 @pytest.mark.parametrize("name", SAME)
 def test_as_if_it_had_been_asked_for_at_once(client: Client, name: str) -> None:
     first, steps, whole = SAME[name]
+    if "digits" in str(first) and not find_spec("torch"):
+        pytest.skip("NOT TESTED: the digits models need torch")
     common: dict[str, Any] = {"seed": 11, "verifiers": [LAW], "top_k": 3}
     view = done(client, job(3, **(common | first)))
     for search, budget in steps:
@@ -159,16 +174,20 @@ def test_as_if_it_had_been_asked_for_at_once(client: Client, name: str) -> None:
 
 
 def test_each_case_draws_something_and_stops_where_it_should(client: Client) -> None:
-    """What the law is about does happen: a pass in some items alone, a budget that cuts."""
+    """What the law is about does happen: a pass in some items alone, budgets that cut."""
     first, steps, _ = SAME["first pass"]
     view = done(client, job(3, seed=11, **first))
-    before = [item.drawn for item in client.items(view.id)]
-    extended(client, view.id, *steps[0])
-    after = [(item.drawn, item.stop_reason) for item in client.items(view.id)]
-    assert {(2, "target_reached")} < set(after) or any(n > b for (n, _), b in zip(after, before, strict=True))
-    cut = done(client, job(3, **SAME["a budget that was spent"][0]))
-    assert cut.stop_reason == "budget"
-    assert 0 < cut.usage.evaluations <= 131
+    drawn = [[item.drawn for item in client.items(view.id)]]
+    for step in steps:
+        extended(client, view.id, *step)
+        drawn.append([item.drawn for item in client.items(view.id)])
+    assert set(drawn[0]) == {2}
+    assert len(set(drawn[1])) > 2
+    assert set(drawn[2]) - set(drawn[1])
+    for name in ("a budget that was spent", "first pass within a budget", "random noise"):
+        cut = done(client, job(3, seed=11, **({"verifiers": [LAW]} | SAME[name][0])))
+        assert cut.stop_reason == "budget"
+        assert 0 < cut.usage.evaluations <= SAME[name][0]["budget"]["evaluations"]
 
 
 def test_nothing_is_done_again(client: Client) -> None:
@@ -197,11 +216,11 @@ def struck(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, Cl
 @pytest.mark.parametrize(
     ("first", "more", "whole"),
     [
-        ({"search": {"n": 100}}, {"n": 400}, {"search": {"n": 400}}),
+        ({"search": {"n": 100}}, {"n": 300}, {"search": {"n": 300}}),
         (
-            {"search": {"n": 400}, "budget": {"evaluations": 5000}},
+            {"search": {"n": 300}, "budget": {"evaluations": 5000}},
             {},
-            {"search": {"n": 400}, "budget": {"evaluations": 20_000}},
+            {"search": {"n": 300}, "budget": {"evaluations": 15_000}},
         ),
     ],
     ids=["samples", "budget"],
@@ -239,7 +258,6 @@ def test_a_cancelled_job_and_a_cancelled_extension_go_on(struck: tuple[Stack, Cl
     assert (last.state, last.stop_reason, last.extended) == ("completed", None, 2)
     fresh = done(client, {**spec, "search": {"n": 600}, "model": {**SLOW, "seconds": 0.0}})
     assert found(client, view.id) == found(client, fresh.id)
-    assert told(client, view.id)[5:6] != []
     assert [item.drawn for item in client.items(view.id)] == [600, 600]
     assert last.usage.evaluations >= fresh.usage.evaluations == 24_000
 
@@ -277,7 +295,7 @@ def test_the_same_request_twice(client: Client) -> None:
 @pytest.mark.parametrize(
     ("changes", "body", "said"),
     [
-        ({}, {}, "of n 4 nothing is missing; ask for more"),
+        ({}, {}, "of n 4 nothing is missing that could be drawn; ask for more"),
         ({}, {"search": {"n": 4}}, "of n 4 nothing is missing"),
         ({}, {"search": {"n": 3}}, "it is 4, and can grow, not fall to 3"),
         ({}, {"search": {"n": "8"}}, "valid integer"),
@@ -352,11 +370,9 @@ def test_an_item_cut_in_the_middle_cannot_go_on(client: Client) -> None:
     view = done(client, job(1, **half))
     assert view.stop_reason == "budget"
     body = {"search": {"repeats": 4}, "budget": {"evaluations": 500}}
-    response = client.http.post(f"/v1/jobs/{view.id}/extend", json=body)
-    if view.counts.candidates:
-        assert "in the middle of a search" in refused(response, 409)["detail"]
-    else:
-        assert response.status_code == 202
+    assert 0 < view.counts.candidates < 16
+    problem = refused(client.http.post(f"/v1/jobs/{view.id}/extend", json=body), 409)
+    assert "item 'i0' was stopped (budget) in the middle of a search" in problem["detail"]
 
 
 def test_only_the_best_answers_are_kept(client: Client) -> None:
@@ -371,12 +387,17 @@ def test_only_the_best_answers_are_kept(client: Client) -> None:
 
 
 def test_seconds_do_not_count_between_its_runs(struck: tuple[Stack, Client]) -> None:
-    _, client = struck
-    view = done(client, job(1, 100, model=SLOW, budget={"seconds": 3.0}))
-    until(lambda: client.job(view.id), 3.5 - view.usage.seconds if False else 1)
-    last = extended(client, view.id, {"n": 120}, {"seconds": 60.0})
-    assert last.stop_reason is None
-    assert last.counts.candidates == 120
+    """A job that ended an hour ago; its worker knows it by the deadline of the first run."""
+    stack, client = struck
+    view = done(client, job(1, 100, model=SLOW, budget={"seconds": 60.0}))
+    store = Store(stack.settings.database)
+    earlier = {name: jobs.c[name] - 3600 for name in ("started", "finished")}
+    store.write(lambda connection: connection.execute(sa.update(jobs).where(jobs.c.name == view.id).values(**earlier)))
+    store.close()
+    last = extended(client, view.id, {"n": 120})
+    assert (last.stop_reason, last.counts.candidates) == (None, 120)
+    assert view.usage.seconds < last.usage.seconds < 60
+    assert client.curve(view.id).each["seconds"] < 1
     late = done(client, job(1, 100, model=SLOW, budget={"seconds": 0.0}))
     assert (late.stop_reason, late.counts.candidates) == ("deadline", 0)
     problem = refused(client.http.post(f"/v1/jobs/{late.id}/extend"), 422)
