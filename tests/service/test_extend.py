@@ -149,7 +149,7 @@ SAME: dict[str, tuple[dict[str, Any], list[tuple[Any, Any]], dict[str, Any]]] = 
         DIGITS | {"search": {"method": "noise_search", "n": 5, "neighbours": 3, "rounds": 2}},
     ),
     "random noise": (
-        {"search": {"method": "noise_search", "algorithm": "random", "n": 2}, "budget": {"evaluations": 12}},
+        {"search": {"method": "noise_search", "algorithm": "random", "n": 2}, "budget": {"evaluations": 8}},
         [({"n": 5}, {"evaluations": 18})],
         {"search": {"method": "noise_search", "algorithm": "random", "n": 5}, "budget": {"evaluations": 18}},
     ),
