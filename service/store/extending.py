@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Mapping, Sequence
-from itertools import chain
+from itertools import chain, groupby
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -115,7 +115,7 @@ def stored(connection: sa.Connection, job: Row, old: MethodConfig, grown: Prepar
     """What each item has that may go on, by number. One that failed, or has found what it searched for, is left out."""
     rows = connection.execute(sa.select(items).where(items.c.job == job.id).order_by(items.c.number)).all()
     rows = [row for row in rows if row.error is None and (old.stops is None or row.stop_reason != old.stops)]
-    runs = {row.number: _runs(connection, row, old, grown.spec) for row in rows}
+    runs = _runs(connection, rows, old, grown.spec)
     if "weights" in grown.method.plugin.facts.offers:
         _weighted(connection, job, runs, old)
     parts = _parts(connection, job, grown)
@@ -134,29 +134,42 @@ def stored(connection: sa.Connection, job: Row, old: MethodConfig, grown: Prepar
     }
 
 
-def _runs(connection: sa.Connection, item: Row, old: MethodConfig, spec: JobSpec) -> Sequence[Run]:
-    """Samples that an item has. Raises Conflict where it cannot be told, or where some are half of a search.
+def _runs(connection: sa.Connection, rows: Sequence[Row], old: MethodConfig, spec: JobSpec) -> dict[int, Sequence[Run]]:
+    """Samples that items have, by number. Raises Conflict where it cannot be told, or where some are half of a search.
 
     Of a search that was stopped the finished answers are stored, without a gap where others were not finished. The key
     of the last one says whether there were such.
     """
-    count = item.drawn + item.lost
-    if count in (0, old.samples):
-        return [(0, count)] if count else []
-    of, next_ = candidates.alias("of"), candidates.alias("next")
-    mine = sa.and_(of.c.job == item.job, of.c.item == item.number)
-    other = sa.and_(next_.c.job == of.c.job, next_.c.item == of.c.item, next_.c.sample == of.c.sample + 1)
-    ends = sa.select(of.c.sample, of.c.key).where(mine, ~sa.exists().where(other)).order_by(of.c.sample)
-    last = sa.and_(next_.c.job == of.c.job, next_.c.item == of.c.item, next_.c.sample == of.c.sample - 1)
-    begins = sa.select(of.c.sample).where(mine, ~sa.exists().where(last)).order_by(of.c.sample)
-    problem, runs = keys.problem(spec.seed, item.id), list[Run]()
-    for first, end in zip(connection.execute(begins).scalars(), connection.execute(ends), strict=True):
-        piece = None if old.stops else old.piece
-        known = keys.name(keys.rows(problem, end.sample, 1)) == [end.key]
-        if not known if piece is None else first % piece or (end.sample + 1) % piece:
-            raise _cut(item)
-        runs.append((first, end.sample + 1))
-    return runs
+    counts = {row.number: row.drawn + row.lost for row in rows}
+    found: dict[int, Sequence[Run]] = {n: [(0, count)] if count else [] for n, count in counts.items()}
+    cut = {row.number: row for row in rows if counts[row.number] not in (0, old.samples)}
+    if not cut:
+        return found
+    piece = None if old.stops else old.piece
+    edges = zip(*(connection.execute(_edges(rows[0].job, old.samples, by)) for by in (-1, 1)), strict=True)
+    for number, runs in groupby(edges, key=lambda edge: edge[0].item):
+        if number not in cut:
+            continue
+        found[number] = mine = list[Run]()
+        problem = keys.problem(spec.seed, cut[number].id)
+        for first, last in runs:
+            known = keys.name(keys.rows(problem, last.sample, 1)) == [last.key]
+            if not known if piece is None else first.sample % piece or (last.sample + 1) % piece:
+                raise _cut(cut[number])
+            mine.append((first.sample, last.sample + 1))
+    return found
+
+
+def _edges(job: int, whole: int, by: int) -> sa.Select[Any, Any, Any]:
+    """Stored samples of items that have some and not `whole`, where the one beside (-1: before, 1: behind) is not."""
+    beside = candidates.alias("beside")
+    place = (beside.c.job == job, beside.c.item == candidates.c.item, beside.c.sample == candidates.c.sample + by)
+    some = sa.and_(items.c.job == candidates.c.job, items.c.number == candidates.c.item)
+    query = sa.select(candidates.c.item, candidates.c.sample, candidates.c.key).join(items, some)
+    part = (items.c.drawn + items.c.lost).not_in((0, whole))
+    return query.where(candidates.c.job == job, part, ~sa.exists().where(*place)).order_by(
+        candidates.c.item, candidates.c.sample
+    )
 
 
 def _cut(item: Row) -> Conflict:

@@ -5,7 +5,7 @@ import { curvePanels } from "./curve.js";
 import { gallery } from "./gallery.js";
 import { progressBar, stateMark } from "./jobs.js";
 
-const EVENTS = ["created", "extended", "in_progress", "progress", "cancelling", "completed", "failed", "cancelled", "expired"];
+const EVENTS = ["created", "in_progress", "progress", "cancelling", "completed", "failed", "cancelled", "expired"];
 const ENDED = new Set(["completed", "failed", "cancelled", "expired"]);
 const CURVE_EVERY = 4000,
   USAGE_EVERY = 1000;
