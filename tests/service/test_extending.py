@@ -24,7 +24,6 @@ from service.store.extending import Asked
 from service.store.jobs import Conflict
 from service.store.schema import extensions, judges, populations
 from service.store.schema import items as item_table
-from service.store.schema import jobs as job_table
 from service.store.schema import shards as shard_table
 
 PRICE = 400
@@ -338,10 +337,3 @@ def test_populations_without_their_weights(store: Store) -> None:
     grow(store, row, repeats=3)
     spans = [span for shard in whole(store, shard_table, job=row.id) for span in json.loads(shard.spans)]
     assert [span["first"] for span in spans] == [0, 4, 8]
-
-
-def test_a_job_made_before_there_were_extensions(store: Store) -> None:
-    """It has the columns' defaults."""
-    row = finished(store, 1, 4)
-    assert (row.extended, row.worked) == (0, 0.0)
-    assert whole(store, job_table)[0].extended == 0
