@@ -72,6 +72,11 @@ class MethodConfig(Config):
         return None
 
     @property
+    def extends(self) -> str | None:
+        """The field that counts independent answers or searches, to which later ones can be added; None: none does."""
+        return None
+
+    @property
     def variety(self) -> Variety | None:
         """How the answers that `diverse` selects should differ; None for every other rule."""
         return None
@@ -110,3 +115,8 @@ class Independent(MethodConfig):
     def piece(self) -> None:
         """Any range of answers is a search."""
         return None
+
+    @property
+    def extends(self) -> str:
+        """More answers."""
+        return "n"

@@ -92,6 +92,21 @@ def cancel(name: str) -> Call[JobView]:
     return Call("POST", f"/v1/jobs/{name}/cancel", JobView)
 
 
+def extend(
+    name: str,
+    search: Mapping[str, int] | None = None,
+    budget: Mapping[str, float | None] | None = None,
+    idempotency_key: str | None = None,
+    wait: float = 0,
+) -> Call[JobView]:
+    """POST /v1/jobs/{id}/extend."""
+    headers = {"Prefer": f"wait={int(wait)}"} if wait else {}
+    if idempotency_key:
+        headers["Idempotency-Key"] = idempotency_key
+    body = {"search": dict(search or {}), "budget": dict(budget or {})}
+    return Call("POST", f"/v1/jobs/{name}/extend", JobView, json=body, headers=headers)
+
+
 def items(name: str, after: str = "-1", limit: int = 100) -> Call[Items]:
     """GET /v1/jobs/{id}/items."""
     return Call("GET", f"/v1/jobs/{name}/items", Items, {"after": after, "limit": limit})
@@ -234,6 +249,17 @@ class Client:
     def cancel(self, name: str) -> JobView:
         """Stop a job."""
         return self.send(cancel(name))
+
+    def extend(
+        self,
+        name: str,
+        search: Mapping[str, int] | None = None,
+        budget: Mapping[str, float | None] | None = None,
+        idempotency_key: str | None = None,
+        wait: float = 0,
+    ) -> JobView:
+        """Let a job that has ended go on: `search={"n": 64}`, or a limit of its budget raised, or what it lacks."""
+        return self.send(extend(name, search, budget, idempotency_key, wait))
 
     def curve(self, name: str, judge: str | None = None, level: float = 0.95, **stakes: float) -> CurveView:
         """Its curve. stakes: value, loss, cost and target, for the advice."""

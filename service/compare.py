@@ -15,7 +15,7 @@ from service.comparable import Different, comparable
 from service.curve_points import estimate
 from service.curves.paired import Difference, paired_proportions, paired_t
 from service.spec import JobSpec
-from service.store import answers, jobs, results
+from service.store import answers, clock, jobs, results
 from service.store.answers import Outcome
 from service.store.schema import TERMINAL
 from service.views import Compared, Comparison, OutcomeView, Spread, Versus
@@ -135,7 +135,7 @@ def _ran(connection: sa.Connection, first: Read, read: Read, label: str) -> Ran:
     outcomes = [found[item.id] for item in first.spec.items]
     currencies = [name for name in Budget.model_fields if name in jobs.jobs.c]
     spent = {name: float(getattr(row, name)) for name in currencies}
-    spent["seconds"] = row.finished - row.started if row.started else 0.0
+    spent["seconds"] = clock.worked(row, row.finished)
     return Ran(
         read,
         outcomes,

@@ -16,7 +16,7 @@ from service.curve_points import Rows, budgets, pool_points, prefix_points, rows
 from service.curve_settled import settled_points
 from service.pools import Pools, populations
 from service.spec import JobSpec
-from service.store import audits, jobs, results
+from service.store import audits, clock, jobs, results
 from service.store.pools import Pool, pool
 from service.views import CurveView
 
@@ -138,7 +138,7 @@ def costs(job: Row) -> dict[str, float]:
     for currency in Budget.model_fields:
         spent = getattr(job, currency, None)
         if currency == "seconds":
-            spent = job.finished - job.started if job.finished and job.started else None
+            spent = clock.worked(job, job.finished) if job.finished and job.started else None
         if spent is not None and (spent or currency != "tokens"):  # most models count no tokens
             told = job.candidates - job.lost - (job.unreported if currency == "tokens" else 0)
             each[currency] = float(spent) / max(1, told)

@@ -49,6 +49,7 @@ class Job:
     bench: Bench
     deadline: float
     filled: Filled  # its model's network calls
+    extended: int  # how often it had been when it was loaded
     stopped: str | None = None
 
 
@@ -65,10 +66,10 @@ class Jobs:
 
     async def of(self, claim: shards.Claim) -> Job:
         """The claim's job, loaded once. Raises Unloadable."""
-        if (known := self.known.get(claim.job)) is not None:
+        if (known := self._fresh(claim)) is not None:
             return known  # others need not wait while a network loads
         async with self.loading:
-            if claim.job not in self.known:
+            if self._fresh(claim) is None:
                 try:
                     self.known[claim.job] = await self._load(claim)
                 except OUTAGES:
@@ -78,6 +79,11 @@ class Jobs:
                     raise Unloadable(error) from error
         return self.known[claim.job]
 
+    def _fresh(self, claim: shards.Claim) -> Job | None:
+        """What is known of the claim's job, unless it was extended since."""
+        known = self.known.get(claim.job)
+        return known if known is not None and known.extended >= claim.extended else None
+
     async def _load(self, claim: shards.Claim) -> Job:
         """What the job names, loaded and measured."""
         row, now = await self.store.aread(_job_row, claim.job)
@@ -85,12 +91,12 @@ class Jobs:
         logs.bind(job=row.name)  # before what may fail
         bench = await asyncio.to_thread(_bench, row.spec)  # not behind the calls of the device
         seconds = bench.prepared.spec.budget.seconds
-        left = float("inf") if seconds is None else seconds - max(0.0, now - (row.started or now))
+        left = float("inf") if seconds is None else seconds - row.worked - max(0.0, now - (row.started or now))
         prepared, network = bench.prepared, bench.generator.batch_key
         await self.engine.load(prepared.model.plugin.name, bench.generator, prepared.spec.items[0])
         filled = self.engine.batchers[network, "advance"].filled
         self.networks.setdefault(network, Network(prepared.model.plugin.name, filled, bench.generator.price))
-        return Job(row.name, bench, asked + left, filled)
+        return Job(row.name, bench, asked + left, filled, row.extended)
 
     def forget(self, working: Collection[int]) -> None:
         """Let go of jobs that are not worked for, when there are many."""
@@ -113,5 +119,5 @@ def _bench(spec: str) -> Bench:
 
 def _job_row(connection: sa.Connection, job: int) -> tuple[Any, float]:
     """The job, and the time by the clock that told when it was started."""
-    columns = (jobs.c.name, jobs.c.spec, jobs.c.started)
+    columns = (jobs.c.name, jobs.c.spec, jobs.c.started, jobs.c.worked, jobs.c.extended)
     return connection.execute(sa.select(*columns).where(jobs.c.id == job)).one(), clock.now(connection)

@@ -1,6 +1,6 @@
 """JobSpec -> items -> shards. Pure: the same spec always gives the same shards, whoever runs them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from search.configs import MethodConfig
@@ -28,6 +28,21 @@ def span_size(plan: MethodConfig, largest: int) -> int:
     return plan.piece or max(1, min(plan.samples, int(largest * plan.samples / plan.trajectories)))
 
 
+def is_plain(plan: MethodConfig) -> bool:
+    """Whether it is known what a sample costs: one trajectory and one verdict of each verifier."""
+    return plan.trajectories == plan.samples and plan.verdicts(2) == 1
+
+
+def prices_of(prepared: Prepared) -> dict[str, int]:
+    """What one sample of a plain method costs, at most, in each currency that is counted."""
+    return {
+        "evaluations": prepared.price,
+        "tokens": prepared.tokens,
+        "previews": 0,
+        "verifier_calls": len(prepared.of("verifier")),
+    }
+
+
 def spans(prepared: Prepared, largest: int) -> Iterator[Span]:
     """Every item's samples in pieces of at most `largest`, with their share of the job's budget.
 
@@ -38,13 +53,7 @@ def spans(prepared: Prepared, largest: int) -> Iterator[Span]:
     items, n = len(prepared.spec.items), prepared.plan.samples
     piece = prepared.plan.piece
     size = span_size(prepared.plan, largest)
-    plain = prepared.plan.trajectories == n and prepared.plan.verdicts(2) == 1
-    prices = {
-        "evaluations": prepared.price,
-        "tokens": prepared.tokens,
-        "previews": 0,
-        "verifier_calls": len(prepared.of("verifier")),
-    }
+    plain, prices = is_plain(prepared.plan), prices_of(prepared)
 
     def cut(currency: str, item: int, first: int, count: int) -> int | None:
         mine = share(getattr(budget, currency), item, items)
@@ -68,24 +77,35 @@ def spans(prepared: Prepared, largest: int) -> Iterator[Span]:
 
 def shards(prepared: Prepared) -> list[list[Span]]:
     """Spans packed into shards. Raises Invalid for a job of too many."""
+    largest = fitting(prepared)
+    if broken := divided(prepared, span_size(prepared.plan, largest)):
+        raise Invalid(broken)
+    return packed(prepared, spans(prepared, largest), largest)
+
+
+def fitting(prepared: Prepared) -> int:
+    """Trajectories of one shard, at most. Raises Invalid for a job of too many spans."""
     largest = max(1, min(prepared.shard or SHARD_SAMPLES, SHARD_EVALUATIONS // max(1, prepared.price)))
     items, n = len(prepared.spec.items), prepared.plan.samples
-    each = prepared.plan.trajectories / n  # of one sample
     pieces = items * -(-n // span_size(prepared.plan, largest))
     if pieces > MOST_SPANS:
         message = f"{items} items of {n} samples make {pieces} pieces of work; a job has at most {MOST_SPANS}"
         raise Invalid([{"loc": ["search"], "msg": f"{message}. Ask for fewer samples, or submit several jobs"}])
-    if broken := divided(prepared, span_size(prepared.plan, largest)):
-        raise Invalid(broken)
-    packed: list[list[Span]] = []
+    return largest
+
+
+def packed(prepared: Prepared, some: Iterable[Span], largest: int) -> list[list[Span]]:
+    """Spans in shards of at most `largest` trajectories."""
+    each = prepared.plan.trajectories / prepared.plan.samples  # of one sample
+    found: list[list[Span]] = []
     room = 0.0
-    for span in spans(prepared, largest):
+    for span in some:
         if room < span.count * each:
-            packed.append([])
+            found.append([])
             room = largest
-        packed[-1].append(span)
+        found[-1].append(span)
         room -= span.count * each
-    return packed
+    return found
 
 
 def divided(prepared: Prepared, size: int) -> list[dict[str, Any]]:

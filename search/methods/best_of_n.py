@@ -103,17 +103,26 @@ class BestOfN(MethodConfig):
         return "target_reached" if self.select == "first_pass" else "converged" if self.stop else None
 
     @property
+    def extends(self) -> str | None:
+        """More answers; but when a vote is settled depends on how many are still to come."""
+        return None if self.stop else "n"
+
+    @property
     def ballot(self) -> Ballot | None:
         """As configured; `bayes` has none before its rates are known."""
         if self.select == "bayes":
             return Ballot.of_rates(self.tpr, self.fpr) if self.tpr and self.fpr else None
         return {"majority": Ballot("count"), "weighted": Ballot("value")}.get(self.select)
 
-    def more(self, found: Verdicts, count: int) -> int:
-        """How many answers to draw next, of `count` in all; 0 when these are enough."""
-        left = count - len(found)
+    def more(self, found: Verdicts, count: int, first: int = 0) -> int:
+        """How many answers to draw next, of `count` in all; 0 when these are enough. first: the number of the first.
+
+        Rounds of first_pass end at the same samples wherever a search begins: 1, 2, 4, ..., 256, 512, 768, ...
+        """
+        left, place = count - len(found), first + len(found)
         if self.select == "first_pass":
-            return 0 if found.passed.any() else min(max(1, len(found)), ROUND, left)
+            end = 1 << place.bit_length() if place < ROUND else (place // ROUND + 1) * ROUND
+            return 0 if found.passed.any() else min(end - place, left)
         if self.stop is not None and left:
             return min(self.stop.wanting(two_highest(next(iter(found.scores.values()), ())), left), ROUND, left)
         return left
@@ -124,7 +133,7 @@ async def best_of_n(
     task: Task, tools: Tools, config: BestOfN, resume: Population | None = None
 ) -> AsyncGenerator[Population]:
     """Draw `task.count` answers, or until one passes or the vote is settled; every answer is judged once."""
-    pool = resume or Population.of(await tools.start(0, config.more(Verdicts(), task.count)))
+    pool = resume or Population.of(await tools.start(0, config.more(Verdicts(), task.count, task.first)))
     while True:
         while not pool.rows.done.all():
             yield pool
@@ -134,6 +143,6 @@ async def best_of_n(
             block = pool.unjudged[:BLOCK]
             pool = pool.judged(block, await tools.judge(pool.rows[block]))
         yield pool
-        if not (more := config.more(pool.verdicts, task.count)):
+        if not (more := config.more(pool.verdicts, task.count, task.first)):
             return
         pool = pool.joined(await tools.start(len(pool), more))

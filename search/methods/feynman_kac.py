@@ -106,6 +106,11 @@ class FeynmanKac(MethodConfig):
         return self.particles
 
     @property
+    def extends(self) -> str:
+        """More populations."""
+        return "repeats"
+
+    @property
     def needs(self) -> frozenset[str]:
         """A target needs a model that weighs itself; without a tilt nothing is previewed."""
         return frozenset({"log_weights"}) if self.target else frozenset()

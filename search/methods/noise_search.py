@@ -69,6 +69,11 @@ class NoiseSearch(MethodConfig):
         return {"random": None, "zero_order": 1 + self.rounds * self.neighbours, "paths": self.n}[self.algorithm]
 
     @property
+    def extends(self) -> str | None:
+        """More answers, or more searches; of paths, all n are one search."""
+        return None if self.algorithm == "paths" else "n"
+
+    @property
     def trajectories(self) -> float:
         """As many as answers; of paths, the most over all numbers of steps: rounding makes few steps dearer."""
         if self.algorithm != "paths":

@@ -19,6 +19,7 @@ from service.api import (
     declared,
     depictions,
     errors,
+    extending,
     fleet,
     jobs,
     keys,
@@ -80,6 +81,7 @@ def create_app(store: Store, broker: Broker, artifacts: Artifacts, settings: Set
     errors.install(app)
     doors.install(app)
     app.include_router(jobs.router)
+    app.include_router(extending.router)
     app.include_router(catalog.router)
     app.include_router(depictions.router)
     app.include_router(compare.router)

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from service.catalog import rule_of
 from service.spec import JobSpec
-from service.store import jobs, results
+from service.store import clock, jobs, results
 from service.views import (
     CandidateView,
     Counts,
@@ -32,7 +32,7 @@ def job_view(row: sa.Row[Any], spec: bool = True) -> JobView:
     """A job; a row of a list has no spec."""
     names = ("evaluations", "previews", "verifier_calls", "verifier_seconds", *TOKENS)
     used: dict[str, float] = {name: getattr(row, name) for name in names}
-    used["seconds"] = (row.finished or time.time()) - row.started if row.started else 0.0
+    used["seconds"] = clock.worked(row, time.time())
     limits: dict[str, float | None] = json.loads(row.budget)
     unspent = {name: limit - used[name] for name, limit in limits.items() if limit is not None}
     return JobView(
@@ -44,6 +44,7 @@ def job_view(row: sa.Row[Any], spec: bool = True) -> JobView:
         created_at=row.created,
         started_at=row.started,
         finished_at=row.finished,
+        extended=row.extended,
         counts=Counts(
             items=row.items,
             done=row.items_done,

@@ -1,5 +1,7 @@
 """The database's clock: one for all workers, whatever the clocks of their machines say."""
 
+from typing import Any
+
 import sqlalchemy as sa
 
 NOW = {
@@ -11,3 +13,8 @@ NOW = {
 def now(connection: sa.Connection) -> float:
     """Seconds since 1970."""
     return float(connection.execute(NOW[connection.dialect.name]).scalar_one())
+
+
+def worked(job: sa.Row[Any], at: float) -> float:
+    """Seconds that a job has run by then. Between its end and its extension it did not."""
+    return job.worked + ((job.finished or at) - job.started if job.started else 0.0)

@@ -50,7 +50,7 @@ def requeue(connection: sa.Connection, letter: str) -> sa.Row[Any]:
         raise Conflict(f"job {job.name} is {job.state}: nothing more will be done for it")
     spec = JobSpec.model_validate_json(job.spec)
     limit = spec.budget.seconds
-    if limit is not None and job.started is not None and time.time() >= job.started + limit:
+    if limit is not None and job.started is not None and time.time() - job.started + job.worked >= limit:
         raise Conflict(f"the {limit:g} s of job {job.name} are over; submit it again")
     values = {"state": "pending", "deaths": 0, "error": None, "message": None, "changed": time.time()}
     change = sa.update(shards).where(shards.c.id == dead.id, FAILED).values(**values)

@@ -5,6 +5,7 @@ import json
 import secrets
 import time
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any
 
 import sqlalchemy as sa
@@ -141,7 +142,7 @@ def create(
         again = made(connection, idempotency_key, digest)
         assert again is not None
         return again
-    quotas.reserve(connection, job.id, prepared, [span for shard in plan for span in shard])
+    quotas.reserve(connection, job.id, prepared, chain.from_iterable(plan))
     left = [0] * len(spec.items)
     for shard in plan:
         for span in shard:
@@ -153,15 +154,7 @@ def create(
             for i, item in enumerate(spec.items)
         ],
     )
-    common = {"job": job.id, "model": spec.model.name, "lane": spec.priority, "state": "pending", "changed": now}
-    common["share"] = share(OWNER.get())
-    connection.execute(
-        sa.insert(shards),
-        [
-            {**common, "number": i, "spans": json.dumps([span.model_dump(exclude_none=True) for span in shard])}
-            for i, shard in enumerate(plan)
-        ],
-    )
+    add_shards(connection, job, plan)
     connection.execute(
         sa.insert(judges),
         [
@@ -179,6 +172,19 @@ def create(
     )
     emit(connection, job.id, "created", {"state": "queued", "items": len(spec.items), "shards": len(plan)})
     return job
+
+
+def add_shards(connection: sa.Connection, job: sa.Row[Any], plan: Sequence[Sequence[Span]], first: int = 0) -> None:
+    """Shards that wait, numbered from `first`."""
+    common = {"job": job.id, "model": job.model, "lane": job.lane, "share": share(job.owner), "state": "pending"}
+    common["changed"] = time.time()
+    connection.execute(
+        sa.insert(shards),
+        [
+            {**common, "number": first + i, "spans": json.dumps([span.model_dump(exclude_none=True) for span in shard])}
+            for i, shard in enumerate(plan)
+        ],
+    )
 
 
 def find(connection: sa.Connection, name: str) -> sa.Row[Any]:

@@ -27,6 +27,8 @@ jobs = Table(
     Column("created", Float, nullable=False),
     Column("started", Float),
     Column("finished", Float),
+    Column("extended", Integer, nullable=False, server_default="0"),  # how often
+    Column("worked", Float, nullable=False, server_default="0"),  # seconds that it ran before it was last extended
     Column("items", Integer, nullable=False),
     Column("items_done", Integer, nullable=False, default=0),
     Column("items_failed", Integer, nullable=False, default=0),
@@ -197,6 +199,18 @@ blobs = Table(  # small bytes that answers name: they come with the rows that na
     Column("sha256", Text, primary_key=True),
     Column("suffix", Text, nullable=False),
     Column("data", sa.LargeBinary, nullable=False),
+)
+
+extensions = Table(  # requests that extended a job: the same one again changes nothing
+    "extensions",
+    metadata,
+    Column("job", Number, primary_key=True),
+    Column("number", Integer, primary_key=True),  # from 1
+    Column("idempotency_key", Text),
+    Column("digest", Text, nullable=False),  # SHA-256 of the request
+    Column("at", Float, nullable=False),
+    sa.UniqueConstraint("job", "idempotency_key"),
+    sqlite_with_rowid=False,
 )
 
 events = Table(

@@ -40,10 +40,15 @@ CLAIM = (
         changed=sa.bindparam("changed_"),
     )
 )
-TAKEN = sa.select(*(shards.c[name] for name in ("id", "message", "job", "attempt", "deaths", "spans", "error"))).where(
-    shards.c.id.in_(sa.bindparam("ids", expanding=True)),
-    shards.c.state == "running",
-    shards.c.worker == sa.bindparam("worker_"),
+TAKEN = (
+    sa.select(*(shards.c[name] for name in ("id", "message", "job", "attempt", "deaths", "spans", "error")))
+    .add_columns(jobs.c.extended)
+    .join(jobs, jobs.c.id == shards.c.job)
+    .where(
+        shards.c.id.in_(sa.bindparam("ids", expanding=True)),
+        shards.c.state == "running",
+        shards.c.worker == sa.bindparam("worker_"),
+    )
 )
 START = (
     sa.update(jobs)
@@ -71,6 +76,7 @@ class Claim:
     attempt: int
     spans: tuple[Span, ...] = field(compare=False)
     deaths: int = 0
+    extended: int = field(default=0, compare=False)  # how often its job was
 
     @property
     def fence(self) -> tuple[int, int]:
@@ -115,7 +121,7 @@ def claim(connection: sa.Connection, worker: str, deliveries: Sequence[tuple[str
     for pair in deliveries:
         if (row := taken.get(pair)) is None:
             continue
-        claimed = Claim(row.id, row.job, row.attempt, Spans.validate_json(row.spans), row.deaths)
+        claimed = Claim(row.id, row.job, row.attempt, Spans.validate_json(row.spans), row.deaths, row.extended)
         if row.deaths >= MOST_DEATHS:
             why = dead[pair] = row.error or f"worker_lost: {row.deaths} workers died on this shard"
             fail(connection, claimed, why)

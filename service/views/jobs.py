@@ -32,7 +32,7 @@ class Usage(View):
     tokens: int = Field(0, description="Generated, as far as they were reported.")
     prompt_tokens: int = Field(0, description="Read, as far as they were reported; a prompt shared by answers, once.")
     unreported: int = Field(0, description="Answers whose tokens nobody told; they are in no count of tokens.")
-    seconds: float = Field(description="Wall-clock seconds from the first shard to the end, or to now.")
+    seconds: float = Field(description="Wall-clock seconds from the first shard to the end, or to now; of each run.")
     unspent: dict[str, float] = Field(default_factory=dict)
 
 
@@ -48,9 +48,10 @@ class JobView(View):
     created_at: float
     started_at: float | None
     finished_at: float | None
+    extended: int = Field(0, description="How often it was extended; it started and finished when it last did.")
     counts: Counts
     usage: Usage
-    spec: dict[str, Any] | None = Field(None, description="The job as it was accepted; left out of lists.")
+    spec: dict[str, Any] | None = Field(None, description="The job as it was accepted, or extended; left out of lists.")
 
     @property
     def finished(self) -> bool:

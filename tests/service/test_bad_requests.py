@@ -102,6 +102,17 @@ ROWS = [
     posted("/v1/batches", BATCH | {"metadata": {str(i): "" for i in range(17)}}),
     got("/v1/batches?limit=-1", 422),
     got("/v1/batches?after=batch_0", 404),
+    # Jobs that go on.
+    ("POST", "/v1/jobs/job_0/extend", {}, 404),
+    posted("/v1/jobs/job_0/extend", {"search": {"n": 64}}, 404),
+    posted("/v1/jobs/job_0/extend", {"search": 64}),
+    posted("/v1/jobs/job_0/extend", {"search": {"n": {}}, "budget": []}),
+    posted("/v1/jobs/job_0/extend", {"budget": {"evaluations": "64"}}),
+    posted("/v1/jobs/job_0/extend", {"budget": {"evaluations": -1}}),
+    posted("/v1/jobs/job_0/extend", [1]),
+    ("POST", "/v1/jobs/job_0/extend", {"json": {}, "headers": {"Prefer": "wait=soon"}}, 400),
+    ("POST", "/v1/jobs/job_0/extend", {"json": {}, "headers": {"Idempotency-Key": LONG}}, 422),
+    ("GET", "/v1/jobs/job_0/extend", {}, 405),
     # Labels, cards, comparisons, the catalog, artifacts.
     posted("/v1/jobs/job_0/audits", LABELS, 404),
     posted("/v1/jobs/job_0/audits", {"labels": []}),

@@ -192,8 +192,7 @@ function follow(job, signal, wrong, changed) {
     source.addEventListener(name, (event) => {
       const { state, items_done: done, shards_done, candidates } = JSON.parse(event.data);
       if (ENDED.has(state)) {
-        stop();
-        refresh(true);
+        refresh(true); // which stops, unless the job has gone on since: it was extended
         return;
       }
       if (shards_done === undefined || shards_done < now.counts.shards_done) return; // an event from before the page was opened
