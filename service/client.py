@@ -68,11 +68,15 @@ class Call(Generic[T]):
         return self.answer.model_validate_json(response.content)
 
 
+def preferring(idempotency_key: str | None, wait: float) -> dict[str, str]:
+    """Headers of a request that makes a job."""
+    headers = {"Prefer": f"wait={int(wait)}"} if wait else {}
+    return headers | ({"Idempotency-Key": idempotency_key} if idempotency_key else {})
+
+
 def submit(spec: Body, idempotency_key: str | None = None, wait: float = 0) -> Call[JobView]:
     """POST /v1/jobs."""
-    headers = {"Prefer": f"wait={int(wait)}"} if wait else {}
-    if idempotency_key:
-        headers["Idempotency-Key"] = idempotency_key
+    headers = preferring(idempotency_key, wait)
     body = spec.model_dump(mode="json", exclude_unset=True) if isinstance(spec, JobSpec) else dict(spec)
     return Call("POST", "/v1/jobs", JobView, json=body, headers=headers)
 
@@ -90,6 +94,12 @@ def listing(limit: int = 20, after: str | None = None) -> Call[Jobs]:
 def cancel(name: str) -> Call[JobView]:
     """POST /v1/jobs/{id}/cancel."""
     return Call("POST", f"/v1/jobs/{name}/cancel", JobView)
+
+
+def rescore(name: str, asked: Mapping[str, Any], idempotency_key: str | None = None, wait: float = 0) -> Call[JobView]:
+    """POST /v1/jobs/{id}/rescore. asked: verifiers, and perhaps graders, search, budget, ..."""
+    headers = preferring(idempotency_key, wait)
+    return Call("POST", f"/v1/jobs/{name}/rescore", JobView, json=dict(asked), headers=headers)
 
 
 def items(name: str, after: str = "-1", limit: int = 100) -> Call[Items]:
@@ -234,6 +244,12 @@ class Client:
     def cancel(self, name: str) -> JobView:
         """Stop a job."""
         return self.send(cancel(name))
+
+    def rescore(
+        self, name: str, asked: Mapping[str, Any], idempotency_key: str | None = None, wait: float = 0
+    ) -> JobView:
+        """A new job with its answers under other verifiers. asked: verifiers, and perhaps graders, search, ..."""
+        return self.send(rescore(name, asked, idempotency_key, wait))
 
     def curve(self, name: str, judge: str | None = None, level: float = 0.95, **stakes: float) -> CurveView:
         """Its curve. stakes: value, loss, cost and target, for the advice."""

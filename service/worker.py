@@ -9,18 +9,18 @@ import socket
 import sys
 import threading
 import uuid
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 
 import redis
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from search.engine import Engine
-from service import catalog, logs, tracing
+from service import catalog, given, logs, tracing
 from service.artifacts import Artifacts
 from service.checkpoints import Checkpoints
 from service.committing import Committer
-from service.execute import Finding, execute
+from service.execute import Bench, Finding, execute
 from service.heartbeat import Heartbeat, keep_leases
 from service.intake import OUTAGES, Intake
 from service.loading import Job, Jobs, Unloadable
@@ -156,7 +156,11 @@ class Worker:
             job = await self.jobs.of(claim)
             logs.bind(job=job.name)
             kept = held.checkpoints = Checkpoints(self.artifacts, claim, job.bench.prepared, self.checkpoint_seconds)
-            found = await execute(claim, job.bench, self.engine, job.deadline, lambda: job.stopped, kept)
+
+            def search(bench: Bench) -> Awaitable[list[Finding]]:
+                return execute(claim, bench, self.engine, job.deadline, lambda: job.stopped, kept)
+
+            found = await given.searched(job.bench, claim, self.store, self.artifacts, search)
             await self._commit(claim, job, found)
             if kept.stored:
                 await asyncio.to_thread(kept.drop)

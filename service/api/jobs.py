@@ -44,12 +44,17 @@ async def create(
     """Accept a job. `Prefer: wait=N` answers when it has ended, or after N seconds (at most 60)."""
     seconds = wait_seconds(prefer)
     row = await asyncio.to_thread(accepted, store(request), spec, idempotency_key, request.app.state.watch.broker)
+    return job_view(await awaited(request, response, row, seconds))
+
+
+async def awaited(request: Request, response: Response, row: sa.Row[Any], seconds: float) -> sa.Row[Any]:
+    """A job that was written: where it is, and how it stands when it has ended, or after so many seconds."""
     logs.bind(job=row.name)
     request.app.state.feeder.wake.set()
     response.headers["Location"] = f"/v1/jobs/{row.name}"
     if seconds and await request.app.state.endings.wait(row.id, seconds):
-        row = await store(request).aread(jobs.find, row.name)
-    return job_view(row)
+        return await store(request).aread(jobs.find, row.name)
+    return row
 
 
 def accepted(database: Store, spec: JobSpec, key: str | None, broker: Broker) -> sa.Row[Any]:

@@ -131,6 +131,7 @@ def create(
             "key": KEY.get(),
             "batch": batch,
             "webhook": spec.webhook,
+            "rescores": prepared.source,
             "digest": digest,
             "created": now,
             "items": len(spec.items),

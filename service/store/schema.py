@@ -23,6 +23,7 @@ jobs = Table(
     Column("owner", Text),  # of the key that made it; null without keys
     Column("key", Text),  # its public id: who pays
     Column("webhook", Text),  # whom to tell when it ends
+    Column("rescores", Text),  # public id of the job whose answers it judges again
     Column("digest", Text, nullable=False),  # SHA-256 of the spec: the same key with another body is refused
     Column("created", Float, nullable=False),
     Column("started", Float),
@@ -45,6 +46,7 @@ jobs = Table(
     sa.Index("jobs_state", "state"),
     sa.Index("jobs_batch", "batch", "id"),
     sa.Index("jobs_owner", "owner", "id"),
+    sa.Index("jobs_rescores", "rescores"),
 )
 
 items = Table(

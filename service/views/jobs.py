@@ -45,6 +45,7 @@ class JobView(View):
     stop_reason: str | None = Field(description="null when everything asked for was drawn.")
     error: str | None
     model: str
+    rescores: str | None = Field(None, description="The job whose answers these are, judged again.")
     created_at: float
     started_at: float | None
     finished_at: float | None
