@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, JsonValue
 
+from generators.pipelines.given import read
 from search.configs import ModelConfig
 from search.keys import Words, name
 from search.metering import BudgetSpent
@@ -29,7 +31,7 @@ class Given(ModelConfig):
     population: int | None = Field(None, ge=1, description="Samples of that job that depend on each other.")
     early: bool = Field(False, description="Drawing them may have ended early, by what its verifiers said.")
     answers: Many[JsonValue] = Field((), description="The answers themselves, of one item.")
-    pictures: bool = Field(False, description="Each of them is the base64 of a PNG.")
+    pictures: bool = Field(False, description="Each of them is a picture in base64.")
 
     @property
     def evaluations(self) -> int:
@@ -40,6 +42,20 @@ class Given(ModelConfig):
     def shard(self) -> int:
         """Samples in one piece of work."""
         return PIECE
+
+
+def picture(text: str, what: str, pixels: int = 2**63) -> NDArray[np.uint8]:
+    """A picture out of base64, uint8 [h, w] where it is grey, else [h, w, 3].
+
+    Raises ValueError, also for one of more than so many pixels.
+    """
+    found = read(text, what)
+    if found.size[0] * found.size[1] > pixels:
+        raise ValueError(f"`{what}` has {found.size[0]} x {found.size[1]} pixels; at most {pixels} are left for it")
+    try:
+        return np.asarray(found if found.mode == "L" else found.convert("RGB"), np.uint8)
+    except (OSError, SyntaxError):
+        raise ValueError(f"`{what}` is not a whole picture") from None
 
 
 class Kept(NamedTuple):

@@ -1,11 +1,12 @@
-"""`winnow rescore`: answers that are there already, judged by others."""
+"""`winnow rescore` and `winnow verify`: answers that are there already, judged."""
 
 import json
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from service.cli_input import HERE, Url, connected, stop
+from service.cli_input import HERE, Url, connected, read_spec, stop
 
 
 def named(given: str, option: str) -> Any:
@@ -32,3 +33,16 @@ def rescore(
     asked |= {"search": named(search, "--search")} if search else {}
     with connected(url) as client:
         typer.echo(client.rescore(job, asked, key).id)
+
+
+def verify(
+    file: Annotated[Path, typer.Argument(help="Answers, item and verifiers as JSON; - is standard input.")],
+    url: Url = HERE,
+    wait: Annotated[int, typer.Option(min=0, max=60, help="Seconds to wait for a worker.")] = 60,
+) -> None:
+    """Have verifiers judge given answers; print for each of them the list of verdicts, as JSON."""
+    with connected(url) as client:
+        found = client.verify(read_spec(file, "a request"), wait=wait)
+    if found.data is None:
+        stop(f"not judged within {wait} s; job {found.job} goes on, its verdicts will be in `winnow results`")
+    typer.echo(json.dumps([[score.model_dump() for score in one] for one in found.data], indent=1))

@@ -32,6 +32,7 @@ from service.views import (
     Trials,
     Tunes,
     TuneView,
+    Verified,
 )
 
 T = TypeVar("T", bound=BaseModel)
@@ -100,6 +101,12 @@ def rescore(name: str, asked: Mapping[str, Any], idempotency_key: str | None = N
     """POST /v1/jobs/{id}/rescore. asked: verifiers, and perhaps graders, search, budget, ..."""
     headers = preferring(idempotency_key, wait)
     return Call("POST", f"/v1/jobs/{name}/rescore", JobView, json=dict(asked), headers=headers)
+
+
+def verify(asked: Mapping[str, Any], idempotency_key: str | None = None, wait: float = 60) -> Call[Verified]:
+    """POST /v1/verify. asked: answers, verifiers, and perhaps item and pictures."""
+    headers = {"Prefer": f"wait={int(wait)}"} | preferring(idempotency_key, 0)
+    return Call("POST", "/v1/verify", Verified, json=dict(asked), headers=headers)
 
 
 def items(name: str, after: str = "-1", limit: int = 100) -> Call[Items]:
@@ -250,6 +257,10 @@ class Client:
     ) -> JobView:
         """A new job with its answers under other verifiers. asked: verifiers, and perhaps graders, search, ..."""
         return self.send(rescore(name, asked, idempotency_key, wait))
+
+    def verify(self, asked: Mapping[str, Any], idempotency_key: str | None = None, wait: float = 60) -> Verified:
+        """Verdicts on given answers. asked: answers, verifiers, and perhaps item and pictures."""
+        return self.send(verify(asked, idempotency_key, wait))
 
     def curve(self, name: str, judge: str | None = None, level: float = 0.95, **stakes: float) -> CurveView:
         """Its curve. stakes: value, loss, cost and target, for the advice."""

@@ -8,10 +8,8 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from generators.given import Given, Held, Kept
-from generators.pipelines.given import read as picture_of
+from generators.given import Given, Held, Kept, picture
 from search import keys
 from search.ports import Failed
 from service.artifacts import MEDIA, Artifacts
@@ -77,7 +75,7 @@ def _here(prepared: Prepared, config: Given, span: Span) -> Source:
     """Answers that came with the request."""
     values = config.answers[span.first : span.first + span.count]
     named = keys.rows(keys.problem(prepared.spec.seed, prepared.spec.items[span.item].id), span.first, len(values))
-    read = (picture(str(value)) if config.pictures else value for value in values)
+    read = (picture(str(value), "answers") if config.pictures else value for value in values)
     return Source([Kept(named[i : i + 1], value) for i, value in enumerate(read)])
 
 
@@ -115,12 +113,6 @@ def _value(job: str, row: Any, piece: stored.Piece, read: stored.Read, artifacts
         return decoded(bytes_.media, bytes_.data)
     except ValueError as error:
         return Failed(f"artifact {row.artifact} of job {job} cannot be read: {reason(error)}")
-
-
-def picture(text: str, what: str = "answer") -> NDArray[np.uint8]:
-    """A picture out of base64, uint8 [h, w] where it is grey, else [h, w, 3]. Raises ValueError."""
-    found = picture_of(text, what)
-    return np.asarray(found if found.mode == "L" else found.convert("RGB"), np.uint8)
 
 
 def decoded(media: str, data: bytes) -> Any:

@@ -71,8 +71,8 @@ def begun(connection: sa.Connection, prepared: Prepared, key: str | None, broker
     return row
 
 
-def wait_seconds(prefer: str | None) -> float:
-    """N of `Prefer: wait=N`; 0 without. Raises Problem for anything else than a number."""
+def wait_seconds(prefer: str | None, without: float = 0.0) -> float:
+    """N of `Prefer: wait=N`, at most 60. Raises Problem for anything else than a number."""
     for part in (prefer or "").split(","):
         name, _, value = part.strip().partition("=")
         if name.strip().lower() == "wait":
@@ -80,7 +80,7 @@ def wait_seconds(prefer: str | None) -> float:
             if not (value.isascii() and value.isdigit()):
                 raise Problem(400, f"Prefer: wait={value[:20]!r} is not a number of seconds")
             return min(60.0, float(value))
-    return 0.0
+    return without
 
 
 @router.get("")

@@ -71,6 +71,15 @@ class ScoreView(View):
     ms: float
 
 
+class Verified(View):
+    """Verdicts on given answers. `data` is null while the job that asks for them runs."""
+
+    object: Literal["verification"] = "verification"
+    job: str = Field(description="The job that asked the verifiers; it stays until it is deleted.")
+    state: JobState
+    data: list[list[ScoreView]] | None = Field(description="For each answer, in order, the verdict of each verifier.")
+
+
 class CandidateView(View):
     """One answer with its verdicts. `seed` is its row's key: with the job's model and item it names all its noise."""
 

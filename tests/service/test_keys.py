@@ -94,7 +94,7 @@ ALIKE = {
 BELOW = {"/v1/compare"}
 """What takes names in its query: asked below."""
 DOORS = ("chat/completions", "completions", "images/generations")
-MADE = {*(f"/v1/{name}" for name in (*OWNED, "webhooks/secret", *DOORS))}
+MADE = {*(f"/v1/{name}" for name in (*OWNED, "webhooks/secret", "verify", *DOORS))}
 """What is posted there is whoever's posts it."""
 
 
