@@ -52,10 +52,7 @@ def picture(text: str, what: str, pixels: int = 2**63) -> NDArray[np.uint8]:
     found = read(text, what)
     if found.size[0] * found.size[1] > pixels:
         raise ValueError(f"`{what}` has {found.size[0]} x {found.size[1]} pixels; at most {pixels} are left for it")
-    try:
-        return np.asarray(found if found.mode == "L" else found.convert("RGB"), np.uint8)
-    except (OSError, SyntaxError):
-        raise ValueError(f"`{what}` is not a whole picture") from None
+    return np.asarray(found if found.mode == "L" else found.convert("RGB"), np.uint8)
 
 
 class Kept(NamedTuple):

@@ -56,8 +56,9 @@ def verified(connection: sa.Connection, job: sa.Row[Any]) -> Verified:
     found = results.candidates_page(connection, job.id, (-1, -1), PIECE)
     judged = {row["sample"]: [ScoreView(**score) for score in row["scores"]] for row in found}
     why = job.error or f"the job was {job.state} before they were asked"
-    blank = {"value": None, "passed": None, "reason": why, "ms": 0.0}
-    named = [(judge.label, judge.version) for judge in results.judges_of(connection, job.id)]
-    none = [ScoreView(name=label, version=version, **blank) for label, version in named]
+    none = [
+        ScoreView(name=judge.label, value=None, passed=None, reason=why, version=judge.version, ms=0.0)
+        for judge in results.judges_of(connection, job.id)
+    ]
     given = JobSpec.model_validate_json(job.spec).search.config["n"]
     return Verified(job=job.name, state=job.state, data=[judged.get(sample, none) for sample in range(given)])
