@@ -14,7 +14,7 @@ from service.cli_client import emit, results, submit, watch
 from service.cli_compare import compare
 from service.cli_curve import curve
 from service.cli_dead import app as dead
-from service.cli_given import rescore, verify
+from service.cli_given import delete, rescore, verify
 from service.cli_input import DataDir, alone, own, read_spec, settings, stop
 from service.cli_keys import app as keys
 from service.cli_report import report
@@ -144,7 +144,7 @@ def run(
         stop(f"the job has {last.state}{': ' + last.error if last.error else ''}")
 
 
-for command in (submit, watch, results, rescore, verify, curve, report, audit, card):
+for command in (submit, watch, results, rescore, verify, delete, curve, report, audit, card):
     app.command()(command)
 
 

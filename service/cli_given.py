@@ -1,4 +1,4 @@
-"""`winnow rescore` and `winnow verify`: answers that are there already, judged."""
+"""`winnow rescore`, `verify` and `delete`: answers that are there already, judged again or taken away."""
 
 import json
 from pathlib import Path
@@ -46,3 +46,13 @@ def verify(
     if found.data is None:
         stop(f"not judged within {wait} s; job {found.job} goes on, its verdicts will be in `winnow results`")
     typer.echo(json.dumps([[score.model_dump() for score in one] for one in found.data], indent=1))
+
+
+def delete(
+    job: Annotated[list[str], typer.Argument(help="Ids of jobs that have ended.")],
+    url: Url = HERE,
+) -> None:
+    """Delete jobs with all their answers, and the bytes that no other job names."""
+    with connected(url) as client:
+        for one in job:
+            typer.echo(f"{client.delete(one).id} deleted")

@@ -97,6 +97,11 @@ def cancel(name: str) -> Call[JobView]:
     return Call("POST", f"/v1/jobs/{name}/cancel", JobView)
 
 
+def delete(name: str) -> Call[JobView]:
+    """DELETE /v1/jobs/{id}."""
+    return Call("DELETE", f"/v1/jobs/{name}", JobView)
+
+
 def rescore(name: str, asked: Mapping[str, Any], idempotency_key: str | None = None, wait: float = 0) -> Call[JobView]:
     """POST /v1/jobs/{id}/rescore. asked: verifiers, and perhaps graders, search, budget, ..."""
     headers = preferring(idempotency_key, wait)
@@ -251,6 +256,10 @@ class Client:
     def cancel(self, name: str) -> JobView:
         """Stop a job."""
         return self.send(cancel(name))
+
+    def delete(self, name: str) -> JobView:
+        """Delete a job that has ended; it is shown for the last time."""
+        return self.send(delete(name))
 
     def rescore(
         self, name: str, asked: Mapping[str, Any], idempotency_key: str | None = None, wait: float = 0

@@ -16,7 +16,7 @@ import redis
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from search.engine import Engine
-from service import catalog, given, logs, tracing
+from service import catalog, deleting, given, logs, tracing
 from service.artifacts import Artifacts
 from service.checkpoints import Checkpoints
 from service.committing import Committer
@@ -67,7 +67,7 @@ class Worker:
     def __post_init__(self) -> None:
         self.intake = Intake(self.store, self.broker, self.name, self.models)
         self.jobs = Jobs(self.store, self.engine)
-        self.committer = Committer(self.store)
+        self.committer = Committer(self.store, self.artifacts.put)
 
     async def run(self) -> None:
         """Work until told to stop; then hand back what is unfinished."""
@@ -79,8 +79,9 @@ class Worker:
         heartbeat = Heartbeat(self.broker.url, self.name, self.jobs.batches)
         beating = heartbeat.start()
         watch = asyncio.create_task(self._watch_cancelled())
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(*OUTAGES):
             await asyncio.to_thread(self.artifacts.sweep, 86_400)
+            await asyncio.to_thread(deleting.sweep_all, self.store, self.artifacts)
         try:
             await self._pull_until_stopped()
         finally:

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Header, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from sse_starlette import EventSourceResponse
 
-from service import catalog, logs, presets, tracing
+from service import catalog, deleting, logs, presets, tracing
 from service.api.errors import Problem
 from service.api.following import Following
 from service.api.guard import StrictRoute
@@ -100,6 +100,12 @@ def read(job: str, request: Request) -> JobView:
 def cancel(job: str, request: Request) -> JobView:
     """Stop a job; what is done is kept. Cancelling a finished job changes nothing."""
     return job_view(store(request).write(jobs.cancel, job))
+
+
+@router.delete("/{job}")
+def delete(job: str, request: Request) -> JobView:
+    """Delete a job that has ended, with its answers; it is shown for the last time."""
+    return job_view(deleting.delete(store(request), request.app.state.artifacts, job))
 
 
 @router.get("/{job}/items")
