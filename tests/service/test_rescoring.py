@@ -15,6 +15,7 @@ from service.client import Client
 from service.embedded import Stack
 from service.views import JobView
 
+GUIDE = Path(__file__).parents[2] / "docs" / "guide.md"
 LINEAR = "toy/linear"
 TEXT = {"name": "toy/markov", "text": True}
 DIGITS: dict[str, Any] = {"name": "digits-early", "steps": 3}
@@ -277,3 +278,12 @@ def test_command(client: Client, stack: Stack) -> None:
     bad = CliRunner().invoke(app, ["rescore", first.id, "--verifier", "{", "--url", stack.url])
     assert bad.exit_code == 1
     assert "is no JSON" in bad.stderr
+
+
+def test_the_guide(client: Client) -> None:
+    """The guide's body does what the guide says."""
+    section = GUIDE.read_text().split("## Answers that are there already")[1]
+    first = done(client, job(2, 4))
+    view = again(client, first.id, **json.loads(section.split("```json")[1].split("```")[0]))
+    assert view.usage.unspent == {"verifier_calls": 992}
+    assert [score.name for score in next(client.candidates(view.id)).grades] == [LINEAR]
