@@ -29,7 +29,7 @@ class Gone(ValueError):
 
 
 class Source(NamedTuple):
-    """Answers of one span, the first without gaps. why: the reason, and the error, for which there are no more."""
+    """Answers of one span, from its first sample on. why there are no more; error: why there are none at all."""
 
     answers: list[Kept]
     why: str = "budget"
@@ -48,16 +48,21 @@ async def searched(bench: Bench, claim: Claim, store: Store, artifacts: Artifact
         names = keys.name(keys.rows(item, span.first, len(source.answers)))
         held |= zip(names, source.answers, strict=True)
     found = await search(replace(bench, generator=Held(held)))
-    return [_told(finding, source) for finding, source in zip(found, sources, strict=True)]
+    stops = prepared.plan.stops is not None
+    return [_told(finding, source, stops) for finding, source in zip(found, sources, strict=True)]
 
 
-def _told(finding: Finding, source: Source) -> Finding:
-    """Why there are no more answers, where the search has come to the end of those that there are."""
+def _told(finding: Finding, source: Source, stops: bool) -> Finding:
+    """Why there are no more answers, where the search has come to the end of those that there are.
+
+    stops: it has reasons of its own to end early, with which those of the other job could be confused.
+    """
     outcome, short = finding.outcome, len(source.answers) < finding.span.count
     if not short or len(finding.answers) < len(source.answers) or outcome.stop_reason != "budget":
         return finding
-    told = replace(finding, outcome=replace(outcome, stop_reason=source.why))
-    return replace(told, error=source.error) if not source.answers else told
+    if source.error is not None and not source.answers:
+        return replace(finding, outcome=replace(outcome, stop_reason="error"), error=source.error)
+    return finding if stops else replace(finding, outcome=replace(outcome, stop_reason=source.why))
 
 
 def _sources(
@@ -91,9 +96,8 @@ def _there(job: str, span: Span, piece: stored.Piece, read: stored.Read, artifac
         value = _value(job, row, piece, read, artifacts)
         answers.append(Kept(keys.parse(row.key), value))
     why = piece.stop_reason if piece.stop_reason in EARLY else "budget"
-    if piece.error is None or span.first:
-        return Source(answers, why)
-    return Source(answers, "error", f"job {job} has no answer to this item: {piece.error}")
+    error = None if piece.error is None or span.first else f"job {job} has no answer to this item: {piece.error}"
+    return Source(answers, why, error)
 
 
 def _value(job: str, row: Any, piece: stored.Piece, read: stored.Read, artifacts: Artifacts) -> Any:

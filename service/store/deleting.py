@@ -39,7 +39,7 @@ from service.store.tunes import OPEN as OPEN_TUNE
 from service.store.tunes import trials, tunes
 
 Row = sa.Row[Any]
-SWEPT = 100
+SWEPT = 200
 """Names of one sweep, at most: others wait for its end."""
 OF_JUDGE = (scores, tallies, pools, audits)
 OF_JOB = (candidates, populations, features, items, shards, judges, events, deliveries, holds)
@@ -102,8 +102,8 @@ def sweep(connection: sa.Connection, forget: Callable[[str], None]) -> int:
         return 0
     named = sa.select(candidates.c.artifact).distinct().where(candidates.c.artifact.in_(names))
     free = set(names) - set(connection.execute(named).scalars())
-    connection.execute(sa.delete(blobs).where(blobs.c.sha256.in_(free)))
-    for name in sorted(free):
+    small = sa.delete(blobs).where(blobs.c.sha256.in_(free)).returning(blobs.c.sha256)
+    for name in sorted(free - set(connection.execute(small).scalars())):
         forget(name)
     connection.execute(sa.delete(orphans).where(orphans.c.sha256.in_(names)))
     return len(names)

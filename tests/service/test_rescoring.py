@@ -181,6 +181,31 @@ def test_items_of_unequal_length(client: Client) -> None:
     assert curve.points[-1].items == 4
 
 
+def test_a_pass_that_others_saw_is_none(client: Client) -> None:
+    """Of a job that stopped at a pass, read in order by verifiers that pass nothing: it is not the target's end."""
+    judge = {"name": "outside/above", "label": "above", "pass_at": 0.7}
+    search = {"n": 64, "select": "first_pass"}
+    first = done(client, job(4, 64, model={"name": "outside/slow"}, verifiers=[judge], search=search))
+    second = again(client, first.id, verifiers=[{**judge, "pass_at": 2.0}], search={"select": "first_pass"})
+    drawn = [item.drawn for item in client.items(first.id)]
+    for item in client.items(second.id):
+        assert (item.best, item.drawn) == ([], drawn[item.number])
+        assert item.stop_reason == ("budget" if item.drawn < max(drawn) else None)
+
+
+def test_items_that_failed_fail(client: Client) -> None:
+    """With the reason; the others are judged."""
+    items = [{"prompt": "boom"}, {"prompt": "number"}]
+    first = done(client, job(2, 3, model="outside/by_prompt", items=items))
+    second = again(client, first.id)
+    bad, good = client.items(second.id)
+    assert (bad.state, bad.drawn, bad.stop_reason) == ("failed", 0, "error")
+    assert str(bad.error).startswith(f"job {first.id} has no answer to this item: RuntimeError: boom")
+    assert (good.state, good.drawn) == ("completed", 3)
+    assert second.counts.failed == 1
+    whole(client, again(client, done(client, job(1, 3)).id), 3)
+
+
 def test_populations_are_counted_whole(client: Client) -> None:
     search = {"method": "feynman_kac", "particles": 4, "repeats": 3, "tilt": 1.0}
     first = done(client, job(2, 1, model={**GAUSS, "steps": 4}, search=search))
