@@ -4,6 +4,7 @@ import logging
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.exc import OperationalError
 
 from service.artifacts import Artifacts
 from service.store import Store, deleting
@@ -19,7 +20,7 @@ def delete(store: Store, artifacts: Artifacts, name: str) -> sa.Row[Any]:
     job = store.write(deleting.delete, name)
     try:
         sweep_all(store, artifacts)
-    except OSError as error:
+    except (OSError, OperationalError) as error:
         log.warning("bytes of deleted jobs stay for now: %s", error)
     return job
 

@@ -75,6 +75,25 @@ def test_the_jobs_own_verifiers_say_the_same(client: Client, spec: Any, verifier
     assert new.estimator == old.estimator == "pool"
 
 
+def test_a_worker_that_remembers_nothing(plugins: None, tmp_path: Path) -> None:
+    """The same bits from pictures and texts that come out of the store, not out of what a worker has judged before."""
+    text = {"id": "a", "target": "0120"}
+    specs = [
+        job(2, 70, items=SEVENS, model=DIGITS, verifiers=["digit_classifier"], graders=["digit_classifier_b"]),
+        job(1, 70, items=[text], model=TEXT, verifiers=[{"name": "regex", "pattern": "01"}], graders=["exact"]),
+    ]
+    with service(tmp_path) as (stack, client):
+        names = [done(client, spec).id for spec in specs]
+        (pid,) = pids(stack)
+        os.kill(pid, signal.SIGTERM)
+        until(lambda: pids(stack) not in ([pid], []))
+        for name, spec in zip(names, specs, strict=True):
+            second = again(client, name, verifiers=spec["verifiers"], graders=spec["graders"])
+            assert free(found(client, second.id)) == free(found(client, name))
+            assert best(client, second.id) == best(client, name)
+            assert second.usage.verifier_seconds > 0
+
+
 def test_other_verifiers_select_otherwise(client: Client) -> None:
     """Against a job that had them from the start, by every rule; and a rescored job can be rescored and compared."""
     far = {"name": "toy/quadratic", "center": -2.0}
