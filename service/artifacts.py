@@ -131,6 +131,11 @@ class Artifacts:
         with contextlib.suppress(FileNotFoundError):
             self._fs.rm_file(self._path(sha256, suffix))
 
+    def forget(self, sha256: str) -> None:
+        """Remove an answer's bytes, if they are there. Raises OSError."""
+        for suffix in ("png", "json"):
+            self.remove(sha256, suffix)
+
     def keep(self, name: str, data: bytes) -> None:
         """Store a checkpoint, in place of an older one of that name; all or nothing. Raises OSError."""
         path = f"{self._root}/checkpoints/{name}"

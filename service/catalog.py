@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ValidationError
 
 from generators.builtin import GENERATORS
+from generators.given import GIVEN, Given, Held
 from search.configs import MethodConfig, ModelConfig
 from search.diversity import Variety
 from search.methods import METHODS
@@ -49,6 +50,10 @@ REGISTRIES: dict[str, Registry] = {
     "methods": METHODS,
     "features": FEATURES,
 }
+STORED = Registry(
+    GENERATORS.kind, GENERATORS.group, {**GENERATORS.builtins, GIVEN: "generators.given:given"}, ModelConfig
+)
+"""Models of jobs that were accepted: also the one that no client names."""
 
 
 class Invalid(ValueError):
@@ -112,6 +117,11 @@ class Prepared:
         assert isinstance(self.model.config, ModelConfig)
         return self.model.config.shard
 
+    @property
+    def source(self) -> str | None:
+        """Public id of the job whose answers it judges again."""
+        return self.model.config.job if isinstance(self.model.config, Given) else None
+
     def of(self, role: str) -> list[JudgeChoice]:
         """Judges of one role."""
         return [judge for judge in self.judges if judge.role == role]
@@ -166,7 +176,7 @@ def chosen(registry: Registry, name: str, config: Mapping[str, Any], loc: tuple[
         raise Invalid([{"loc": list(loc), "msg": f"{name!r} cannot use this: {reason(error)}"}]) from error
 
 
-def prepare(spec: JobSpec) -> Prepared:
+def prepare(spec: JobSpec, models: Registry = GENERATORS) -> Prepared:
     """Resolve every name of a spec. Raises Invalid with all faults found."""
     errors: list[dict[str, Any]] = []
     if (preset := spec.model.preset) is not None:
@@ -180,7 +190,7 @@ def prepare(spec: JobSpec) -> Prepared:
             errors.extend(invalid.errors)
             return None
 
-    model = choose(GENERATORS, spec.model.name, spec.model.config, "model")
+    model = choose(models, spec.model.name, spec.model.config, "model")
     method = choose(METHODS, spec.search.method, spec.search.config, "search")
     judges: list[JudgeChoice] = []
     for i, (role, ref) in enumerate(spec.judges):
@@ -243,7 +253,9 @@ def _made(key: tuple[str, str, str]) -> Any:
 
 
 def generator(choice: Choice) -> Generator:
-    """The generator of a choice, made once a process."""
+    """The generator of a choice, made once a process; the one that holds no answers yet is made each time."""
+    if choice.plugin.name == GIVEN:
+        return Held()
     return _made(("models", *choice.key))
 
 

@@ -15,6 +15,7 @@ from service.cli_compare import compare
 from service.cli_curve import curve
 from service.cli_dead import app as dead
 from service.cli_extend import extend
+from service.cli_given import delete, rescore, verify
 from service.cli_input import DataDir, alone, own, read_spec, settings, stop
 from service.cli_keys import app as keys
 from service.cli_report import report
@@ -108,8 +109,8 @@ def worker(
     data_dir: DataDir = None,
 ) -> None:
     """Pull shards and run them, on WINNOW_REDIS_URL and WINNOW_DATABASE_URL."""
-    from generators.builtin import GENERATORS
     from search.plugins import Unknown
+    from service.catalog import STORED
     from service.opening import Unusable, listed, reached
     from service.worker import main, new_name
 
@@ -118,7 +119,7 @@ def worker(
         listed()
         reached(chosen)
         for each in model or []:
-            GENERATORS.find(each)
+            STORED.find(each)
     except (Unusable, Unknown) as error:
         stop(error)
     traces("worker")
@@ -144,7 +145,7 @@ def run(
         stop(f"the job has {last.state}{': ' + last.error if last.error else ''}")
 
 
-for command in (submit, watch, results, extend, curve, report, audit, card):
+for command in (submit, watch, results, extend, rescore, verify, delete, curve, report, audit, card):
     app.command()(command)
 
 

@@ -43,8 +43,8 @@ def alone(chosen: "Settings") -> "Settings":
     return chosen.model_copy(update={"redis_url": None, "database_url": None, "artifacts_url": None})
 
 
-def read_spec(path: Path) -> dict[str, Any]:
-    """The body of a job file (- is standard input)."""
+def read_spec(path: Path, what: str = "a job") -> dict[str, Any]:
+    """The body in a file (- is standard input)."""
     from starlette.exceptions import HTTPException
 
     from service.api.guard import loads
@@ -56,7 +56,7 @@ def read_spec(path: Path) -> dict[str, Any]:
     except HTTPException as error:
         stop(f"{path}: {error.detail}")
     if not isinstance(value, dict):
-        stop(f"{path}: a job is a JSON object, not {type(value).__name__}")
+        stop(f"{path}: {what} is a JSON object, not {type(value).__name__}")
     return value
 
 

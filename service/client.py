@@ -32,6 +32,7 @@ from service.views import (
     Trials,
     Tunes,
     TuneView,
+    Verified,
 )
 
 T = TypeVar("T", bound=BaseModel)
@@ -68,11 +69,15 @@ class Call(Generic[T]):
         return self.answer.model_validate_json(response.content)
 
 
+def preferring(idempotency_key: str | None, wait: float) -> dict[str, str]:
+    """Headers of a request that makes a job."""
+    headers = {"Prefer": f"wait={int(wait)}"} if wait else {}
+    return headers | ({"Idempotency-Key": idempotency_key} if idempotency_key else {})
+
+
 def submit(spec: Body, idempotency_key: str | None = None, wait: float = 0) -> Call[JobView]:
     """POST /v1/jobs."""
-    headers = {"Prefer": f"wait={int(wait)}"} if wait else {}
-    if idempotency_key:
-        headers["Idempotency-Key"] = idempotency_key
+    headers = preferring(idempotency_key, wait)
     body = spec.model_dump(mode="json", exclude_unset=True) if isinstance(spec, JobSpec) else dict(spec)
     return Call("POST", "/v1/jobs", JobView, json=body, headers=headers)
 
@@ -100,11 +105,26 @@ def extend(
     wait: float = 0,
 ) -> Call[JobView]:
     """POST /v1/jobs/{id}/extend."""
-    headers = {"Prefer": f"wait={int(wait)}"} if wait else {}
-    if idempotency_key:
-        headers["Idempotency-Key"] = idempotency_key
     body = {"search": dict(search or {}), "budget": dict(budget or {})}
+    headers = preferring(idempotency_key, wait)
     return Call("POST", f"/v1/jobs/{name}/extend", JobView, json=body, headers=headers)
+
+
+def delete(name: str) -> Call[JobView]:
+    """DELETE /v1/jobs/{id}."""
+    return Call("DELETE", f"/v1/jobs/{name}", JobView)
+
+
+def rescore(name: str, asked: Mapping[str, Any], idempotency_key: str | None = None, wait: float = 0) -> Call[JobView]:
+    """POST /v1/jobs/{id}/rescore. asked: verifiers, and perhaps graders, search, budget, ..."""
+    headers = preferring(idempotency_key, wait)
+    return Call("POST", f"/v1/jobs/{name}/rescore", JobView, json=dict(asked), headers=headers)
+
+
+def verify(asked: Mapping[str, Any], idempotency_key: str | None = None, wait: float = 60) -> Call[Verified]:
+    """POST /v1/verify. asked: answers, verifiers, and perhaps item and pictures."""
+    headers = {"Prefer": f"wait={int(wait)}"} | preferring(idempotency_key, 0)
+    return Call("POST", "/v1/verify", Verified, json=dict(asked), headers=headers)
 
 
 def items(name: str, after: str = "-1", limit: int = 100) -> Call[Items]:
@@ -260,6 +280,20 @@ class Client:
     ) -> JobView:
         """Let a job that has ended go on: `search={"n": 64}`, or a limit of its budget raised, or what it lacks."""
         return self.send(extend(name, search, budget, idempotency_key, wait))
+
+    def delete(self, name: str) -> JobView:
+        """Delete a job that has ended; it is shown for the last time."""
+        return self.send(delete(name))
+
+    def rescore(
+        self, name: str, asked: Mapping[str, Any], idempotency_key: str | None = None, wait: float = 0
+    ) -> JobView:
+        """A new job with its answers under other verifiers. asked: verifiers, and perhaps graders, search, ..."""
+        return self.send(rescore(name, asked, idempotency_key, wait))
+
+    def verify(self, asked: Mapping[str, Any], idempotency_key: str | None = None, wait: float = 60) -> Verified:
+        """Verdicts on given answers. asked: answers, verifiers, and perhaps item and pictures."""
+        return self.send(verify(asked, idempotency_key, wait))
 
     def curve(self, name: str, judge: str | None = None, level: float = 0.95, **stakes: float) -> CurveView:
         """Its curve. stakes: value, loss, cost and target, for the advice."""

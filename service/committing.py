@@ -1,9 +1,11 @@
 """Shards of one worker that end while another one is written are written together, in the next transaction."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from service.artifacts import Encoded
 from service.store import Store, commits
 from service.store.commits import Results
 from service.store.shards import Claim
@@ -25,6 +27,7 @@ class Committer:
     """One transaction at a time. A shard that comes alone does not wait for others."""
 
     store: Store
+    put: Callable[[Encoded], None] = lambda _: None  # stores large bytes that are not there
     waiting: list[Waiting] = field(default_factory=list[Waiting])
     writer: "asyncio.Task[None] | None" = None
 
@@ -53,7 +56,7 @@ class Committer:
     async def _together(self, some: list[Waiting]) -> bool:
         """One transaction; False when it failed, and it is not known for whose sake."""
         try:
-            good = await self.store.awrite(commits.commit_all, [(one.claim, one.results) for one in some])
+            good = await self.store.awrite(commits.commit_all, [(one.claim, one.results) for one in some], self.put)
         except Exception as error:
             if len(some) > 1:
                 return False

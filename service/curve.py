@@ -11,9 +11,10 @@ from search.ports import Floats
 from search.voting import Ballot
 from service.advice import Audit, Evidence, advise
 from service.beyond import beyond
-from service.catalog import Rule, plan_of, rule_of
+from service.catalog import Rule, rule_of
 from service.curve_points import Rows, budgets, pool_points, prefix_points, rows_of
 from service.curve_settled import settled_points
+from service.dependence import dependence
 from service.pools import Pools, populations
 from service.spec import JobSpec
 from service.store import audits, clock, jobs, results
@@ -126,10 +127,9 @@ def _read(connection: sa.Connection, name: str, judge: str | None) -> Read:
     chosen = {j.label: j for j in judges}.get(judge) if judge else [*graders, *verifiers][0]
     if chosen is None:
         raise Judgeless(f"unknown judge {str(judge)[:100]!r}; valid: {', '.join(j.label for j in judges)}")
-    plan = plan_of(JobSpec.model_validate_json(job.spec))
-    stops, piece = (plan.stops, plan.piece) if plan else (None, None)
+    spec = JobSpec.model_validate_json(job.spec)
     counts = results.counts(connection, chosen.id)
-    return Read(job, rule_of(JobSpec.model_validate_json(job.spec)), stops, piece, verifiers, chosen, counts)
+    return Read(job, rule_of(spec), *dependence(spec), verifiers, chosen, counts)
 
 
 def costs(job: Row) -> dict[str, float]:

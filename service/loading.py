@@ -114,7 +114,7 @@ class Jobs:
 
 
 def _bench(spec: str) -> Bench:
-    return Bench.of(catalog.prepare(JobSpec.model_validate_json(spec)))
+    return Bench.of(catalog.prepare(JobSpec.model_validate_json(spec), catalog.STORED))
 
 
 def _job_row(connection: sa.Connection, job: int) -> tuple[Any, float]:

@@ -9,18 +9,18 @@ import socket
 import sys
 import threading
 import uuid
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 
 import redis
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from search.engine import Engine
-from service import catalog, logs, tracing
+from service import catalog, deleting, given, logs, tracing
 from service.artifacts import Artifacts
 from service.checkpoints import Checkpoints
 from service.committing import Committer
-from service.execute import Finding, execute
+from service.execute import Bench, Finding, execute
 from service.heartbeat import Heartbeat, keep_leases
 from service.intake import OUTAGES, Intake
 from service.loading import Job, Jobs, Unloadable
@@ -67,7 +67,7 @@ class Worker:
     def __post_init__(self) -> None:
         self.intake = Intake(self.store, self.broker, self.name, self.models)
         self.jobs = Jobs(self.store, self.engine)
-        self.committer = Committer(self.store)
+        self.committer = Committer(self.store, self.artifacts.put)
 
     async def run(self) -> None:
         """Work until told to stop; then hand back what is unfinished."""
@@ -79,8 +79,9 @@ class Worker:
         heartbeat = Heartbeat(self.broker.url, self.name, self.jobs.batches)
         beating = heartbeat.start()
         watch = asyncio.create_task(self._watch_cancelled())
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(*OUTAGES):
             await asyncio.to_thread(self.artifacts.sweep, 86_400)
+            await asyncio.to_thread(deleting.sweep_all, self.store, self.artifacts)
         try:
             await self._pull_until_stopped()
         finally:
@@ -156,7 +157,11 @@ class Worker:
             job = await self.jobs.of(claim)
             logs.bind(job=job.name)
             kept = held.checkpoints = Checkpoints(self.artifacts, claim, job.bench.prepared, self.checkpoint_seconds)
-            found = await execute(claim, job.bench, self.engine, job.deadline, lambda: job.stopped, kept)
+
+            def search(bench: Bench) -> Awaitable[list[Finding]]:
+                return execute(claim, bench, self.engine, job.deadline, lambda: job.stopped, kept)
+
+            found = await given.searched(job.bench, claim, self.store, self.artifacts, search)
             await self._commit(claim, job, found)
             if kept.stored:
                 await asyncio.to_thread(kept.drop)

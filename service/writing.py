@@ -45,6 +45,8 @@ def written(claim: Claim, prepared: Prepared, found: Sequence[Finding], artifact
                 results.blobs[stored.sha256] = (stored.sha256, stored.suffix, stored.data)
             else:
                 artifacts.put(stored)
+                if stored.sha256:
+                    results.large[stored.sha256] = stored
     return results
 
 

@@ -24,6 +24,7 @@ from service.api import (
     jobs,
     keys,
     page,
+    rescoring,
     tunes,
     webhooks,
 )
@@ -82,6 +83,7 @@ def create_app(store: Store, broker: Broker, artifacts: Artifacts, settings: Set
     doors.install(app)
     app.include_router(jobs.router)
     app.include_router(extending.router)
+    app.include_router(rescoring.router)
     app.include_router(catalog.router)
     app.include_router(depictions.router)
     app.include_router(compare.router)

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 import sqlalchemy as sa
 from fastapi import APIRouter, Header, Request, Response
 
-from service import catalog, logs, tracing
+from service import catalog, tracing
 from service.api.guard import StrictRoute
-from service.api.jobs import wait_seconds
+from service.api.jobs import awaited, wait_seconds
 from service.api.present import job_view
 from service.api.state import store
 from service.catalog import Prepared, plan_of
@@ -38,12 +38,7 @@ async def extend(
     """
     seconds = wait_seconds(prefer)
     row = await asyncio.to_thread(accepted, store(request), job, asked, idempotency_key, request.app.state.watch.broker)
-    logs.bind(job=row.name)
-    request.app.state.feeder.wake.set()
-    response.headers["Location"] = f"/v1/jobs/{row.name}"
-    if seconds and await request.app.state.endings.wait(row.id, seconds):
-        row = await store(request).aread(jobs.find, row.name)
-    return job_view(row)
+    return job_view(await awaited(request, response, row, seconds))
 
 
 def accepted(database: Store, name: str, asked: Extension, key: str | None, broker: Broker) -> sa.Row[Any]:

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Header, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from sse_starlette import EventSourceResponse
 
-from service import catalog, logs, presets, tracing
+from service import catalog, deleting, logs, presets, tracing
 from service.api.errors import Problem
 from service.api.following import Following
 from service.api.guard import StrictRoute
@@ -44,12 +44,17 @@ async def create(
     """Accept a job. `Prefer: wait=N` answers when it has ended, or after N seconds (at most 60)."""
     seconds = wait_seconds(prefer)
     row = await asyncio.to_thread(accepted, store(request), spec, idempotency_key, request.app.state.watch.broker)
+    return job_view(await awaited(request, response, row, seconds))
+
+
+async def awaited(request: Request, response: Response, row: sa.Row[Any], seconds: float) -> sa.Row[Any]:
+    """A job that was written: where it is, and how it stands when it has ended, or after so many seconds."""
     logs.bind(job=row.name)
     request.app.state.feeder.wake.set()
     response.headers["Location"] = f"/v1/jobs/{row.name}"
     if seconds and await request.app.state.endings.wait(row.id, seconds):
-        row = await store(request).aread(jobs.find, row.name)
-    return job_view(row)
+        return await store(request).aread(jobs.find, row.name)
+    return row
 
 
 def accepted(database: Store, spec: JobSpec, key: str | None, broker: Broker) -> sa.Row[Any]:
@@ -66,8 +71,8 @@ def begun(connection: sa.Connection, prepared: Prepared, key: str | None, broker
     return row
 
 
-def wait_seconds(prefer: str | None) -> float:
-    """N of `Prefer: wait=N`; 0 without. Raises Problem for anything else than a number."""
+def wait_seconds(prefer: str | None, without: float = 0.0) -> float:
+    """N of `Prefer: wait=N`, at most 60. Raises Problem for anything else than a number."""
     for part in (prefer or "").split(","):
         name, _, value = part.strip().partition("=")
         if name.strip().lower() == "wait":
@@ -75,7 +80,7 @@ def wait_seconds(prefer: str | None) -> float:
             if not (value.isascii() and value.isdigit()):
                 raise Problem(400, f"Prefer: wait={value[:20]!r} is not a number of seconds")
             return min(60.0, float(value))
-    return 0.0
+    return without
 
 
 @router.get("")
@@ -95,6 +100,12 @@ def read(job: str, request: Request) -> JobView:
 def cancel(job: str, request: Request) -> JobView:
     """Stop a job; what is done is kept. Cancelling a finished job changes nothing."""
     return job_view(store(request).write(jobs.cancel, job))
+
+
+@router.delete("/{job}")
+def delete(job: str, request: Request) -> JobView:
+    """Delete a job that has ended, with its answers; it is shown for the last time."""
+    return job_view(deleting.delete(store(request), request.app.state.artifacts, job))
 
 
 @router.get("/{job}/items")

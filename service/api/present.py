@@ -41,6 +41,7 @@ def job_view(row: sa.Row[Any], spec: bool = True) -> JobView:
         stop_reason=row.stop_reason,
         error=row.error,
         model=row.model,
+        rescores=row.rescores,
         created_at=row.created,
         started_at=row.started,
         finished_at=row.finished,

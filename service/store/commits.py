@@ -4,7 +4,7 @@ Shards that end at the same time are written together: the same statements serve
 once.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from operator import attrgetter
@@ -13,8 +13,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from service.artifacts import Encoded
 from service.spec import Span
 from service.store import quotas
+from service.store.blobs import together
 from service.store.bulk import insert_rows
 from service.store.jobs import hold, settle
 from service.store.schema import blobs, candidates, features, items, jobs, judges, pools, populations, scores, tallies
@@ -67,7 +69,7 @@ class Results:
     """What one shard gives to the store: rows for the tables, and counts.
 
     candidates, populations, features, blobs, scores, pools: tuples in the order of the table's columns; blobs by
-    their name; scores and pools, by label, without the judge before them.
+    their name; scores and pools, by label, without the judge before them. large: bytes among the artifacts.
     """
 
     candidates: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
@@ -78,6 +80,7 @@ class Results:
     populations: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
     features: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
     blobs: dict[str, tuple[Any, ...]] = field(default_factory=dict[str, tuple[Any, ...]])
+    large: dict[str, Encoded] = field(default_factory=dict[str, Encoded])
     evaluations: int = 0
     previews: int = 0
     verifier_calls: int = 0
@@ -94,8 +97,13 @@ def commit(connection: sa.Connection, claimed: Claim, results: Results) -> bool:
     return bool(commit_all(connection, [(claimed, results)]))
 
 
-def commit_all(connection: sa.Connection, done: Sequence[tuple[Claim, Results]]) -> set[Claim]:
-    """Write the results of some shards and count them, once; returns the claims that were still good."""
+def commit_all(
+    connection: sa.Connection, done: Sequence[tuple[Claim, Results]], put: Callable[[Encoded], None] = lambda _: None
+) -> set[Claim]:
+    """Write the results of some shards and count them, once; returns the claims that were still good.
+
+    put: stores large bytes that are not there, such as when the last job that named them was deleted a moment ago.
+    """
     for job in sorted({claimed.job for claimed, _ in done}):
         hold(connection, job)
     good = end(connection, [claimed for claimed, _ in done], "done")
@@ -105,7 +113,7 @@ def commit_all(connection: sa.Connection, done: Sequence[tuple[Claim, Results]])
     for claimed, results in done:
         if claimed in good:
             by_job.setdefault(claimed.job, {})[claimed] = results
-    _write(connection, by_job)
+    _write(connection, by_job, put)
     for job, found in by_job.items():
         _count(connection, job, found.values())
     quotas.settle_all(connection, {job: _spent(found) for job, found in by_job.items()})
@@ -114,9 +122,15 @@ def commit_all(connection: sa.Connection, done: Sequence[tuple[Claim, Results]])
     return good
 
 
-def _write(connection: sa.Connection, by_job: Mapping[int, Mapping[Claim, Results]]) -> None:
+def _write(
+    connection: sa.Connection, by_job: Mapping[int, Mapping[Claim, Results]], put: Callable[[Encoded], None]
+) -> None:
     """All rows of all shards."""
     every = [results for found in by_job.values() for results in found.values()]
+    if any(results.blobs or results.large for results in every):
+        together(connection)
+    for stored in chain.from_iterable(results.large.values() for results in every):
+        put(stored)
     # In one order for all: two that wait for each other's names would wait for ever.
     named = dict(chain.from_iterable(results.blobs.items() for results in every))
     insert_rows(connection, blobs, sorted(named.values()), again=True)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from generators.given import GIVEN
 from search import keys
 from search.configs import MethodConfig
 from service.catalog import Prepared
@@ -51,6 +52,9 @@ def repeated(connection: sa.Connection, asked: Asked) -> bool:
 
 def extendable(job: Row) -> None:
     """Raise Conflict for a job that cannot go on, or not now."""
+    if job.model == GIVEN:
+        why = "extend the job that drew them, and have it judged again" if job.rescores else "verify the others"
+        raise Conflict(f"job {job.name} judges answers that were given to it, and draws none: {why}")
     if job.state == "failed":
         raise Conflict(f"job {job.name} has failed, and its items with it: nothing of it goes on; submit it again")
     if job.state not in ENDED:

@@ -17,7 +17,7 @@ from service.planner import stop_reason
 from service.spec import JobSpec, Span
 from service.store import clock, outbox, quotas
 from service.store.access import KEY, OWNER, Missing, mine, share
-from service.store.schema import TERMINAL, events, items, jobs, judges, shards
+from service.store.schema import TERMINAL, deleted, events, items, jobs, judges, shards
 
 # Statements of every commit are built once: building costs more than running them.
 _OPEN = sa.and_(
@@ -56,9 +56,13 @@ PROGRESS = (
 
 SHORT = [column for column in jobs.c if column.name != "spec"]
 HOLD = sa.select(jobs.c.id).where(jobs.c.id == sa.bindparam("job_")).with_for_update()  # SQLite locks all at once
+LAST = [sa.select(sa.func.coalesce(sa.func.max(c), 0)).scalar_subquery() for c in (jobs.c.id, deleted.c.job)]
 INSERT = {
-    name: dialect.insert(jobs).on_conflict_do_nothing(index_elements=["idempotency_key"]).returning(jobs)
-    for name, dialect in (("sqlite", sqlite), ("postgresql", postgresql))
+    name: insert.on_conflict_do_nothing(index_elements=["idempotency_key"]).returning(jobs)
+    for name, insert in (
+        ("sqlite", sqlite.insert(jobs).values(id=sa.func.max(*LAST) + 1)),  # by itself it would use ids again
+        ("postgresql", postgresql.insert(jobs)),
+    )
 }
 
 
@@ -132,6 +136,7 @@ def create(
             "key": KEY.get(),
             "batch": batch,
             "webhook": spec.webhook,
+            "rescores": prepared.source,
             "digest": digest,
             "created": now,
             "items": len(spec.items),
@@ -196,10 +201,9 @@ def find(connection: sa.Connection, name: str) -> sa.Row[Any]:
 
 
 def ended(connection: sa.Connection, ids: Sequence[int]) -> Sequence[int]:
-    """Which of these jobs have ended."""
-    return (
-        connection.execute(sa.select(jobs.c.id).where(jobs.c.id.in_(ids), jobs.c.state.in_(TERMINAL))).scalars().all()
-    )
+    """Which of these jobs have ended; those that were deleted, too."""
+    live = sa.select(jobs.c.id).where(jobs.c.id.in_(ids), jobs.c.state.not_in(TERMINAL))
+    return list(set(ids) - set(connection.execute(live).scalars()))
 
 
 def page(connection: sa.Connection, limit: int, after: str | None) -> Sequence[sa.Row[Any]]:

@@ -23,6 +23,7 @@ jobs = Table(
     Column("owner", Text),  # of the key that made it; null without keys
     Column("key", Text),  # its public id: who pays
     Column("webhook", Text),  # whom to tell when it ends
+    Column("rescores", Text),  # public id of the job whose answers it judges again
     Column("digest", Text, nullable=False),  # SHA-256 of the spec: the same key with another body is refused
     Column("created", Float, nullable=False),
     Column("started", Float),
@@ -47,6 +48,7 @@ jobs = Table(
     sa.Index("jobs_state", "state"),
     sa.Index("jobs_batch", "batch", "id"),
     sa.Index("jobs_owner", "owner", "id"),
+    sa.Index("jobs_rescores", "rescores"),
 )
 
 items = Table(
@@ -102,6 +104,12 @@ candidates = Table(
     Column("evaluations", Integer, nullable=False),
     Column("log_weight", Float),  # of a weighted particle; null is no weight, or weight zero
     Column("tokens", Integer),  # generated; null: none are counted, or nobody has told
+    sa.Index(
+        "candidates_artifact",
+        "artifact",
+        sqlite_where=sa.text("artifact IS NOT NULL"),
+        postgresql_where=sa.text("artifact IS NOT NULL"),
+    ),
     sqlite_with_rowid=False,
 )
 
@@ -222,6 +230,19 @@ events = Table(
     Column("data", Text, nullable=False),
     Column("at", Float, nullable=False),
     sa.Index("events_job", "job", "id"),
+)
+
+orphans = Table(  # names of bytes that a deleted job has named: to be removed if nobody else does
+    "orphans",
+    metadata,
+    Column("sha256", Text, primary_key=True),
+    sqlite_with_rowid=False,
+)
+
+deleted = Table(  # ids of deleted jobs: SQLite would give the last one again, which workers know by its id
+    "deleted",
+    metadata,
+    Column("job", Number, primary_key=True, autoincrement=False),
 )
 
 TERMINAL = ("completed", "failed", "cancelled", "expired")

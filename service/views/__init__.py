@@ -47,6 +47,7 @@ from service.views.jobs import (
     ScoreView,
     SplitView,
     Usage,
+    Verified,
 )
 from service.views.tunes import Presets, PresetView, Trials, TrialView, Tunes, TuneView
 
@@ -104,6 +105,7 @@ __all__ = [
     "TuneView",
     "Tunes",
     "Usage",
+    "Verified",
     "Versus",
     "View",
     "WorkerView",

@@ -45,6 +45,7 @@ class JobView(View):
     stop_reason: str | None = Field(description="null when everything asked for was drawn.")
     error: str | None
     model: str
+    rescores: str | None = Field(None, description="The job whose answers these are, judged again.")
     created_at: float
     started_at: float | None
     finished_at: float | None
@@ -69,6 +70,15 @@ class ScoreView(View):
     reason: str | None
     version: str
     ms: float
+
+
+class Verified(View):
+    """Verdicts on given answers. `data` is null while the job that asks for them runs."""
+
+    object: Literal["verification"] = "verification"
+    job: str = Field(description="The job that asked the verifiers; it stays until it is deleted.")
+    state: JobState
+    data: list[list[ScoreView]] | None = Field(description="For each answer, in order, the verdict of each verifier.")
 
 
 class CandidateView(View):

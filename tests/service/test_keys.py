@@ -94,8 +94,15 @@ ALIKE = {
 BELOW = {"/v1/compare"}
 """What takes names in its query: asked below."""
 DOORS = ("chat/completions", "completions", "images/generations")
-MADE = {*(f"/v1/{name}" for name in (*OWNED, "webhooks/secret", *DOORS))}
+MADE = {*(f"/v1/{name}" for name in (*OWNED, "webhooks/secret", "verify", *DOORS))}
 """What is posted there is whoever's posts it."""
+
+
+BODIES: dict[str, Any] = {
+    "audits": {"labels": [{"item": 0, "sample": 0, "right": True}]},
+    "rescore": {"verifiers": ["any"]},
+}
+"""What must be right before a name is looked up."""
 
 
 def routes(router: Any) -> Iterator[tuple[str, str]]:
@@ -138,7 +145,7 @@ def test_two_owners(guarded: tuple[str, dict[str, str], Store], tmp_path: Path) 
         asked = 0
         for method, path in routes(app):
             full = re.sub(r"\{(\w+)(:path)?\}", lambda found: filled.get(found[1], "x"), path)
-            body = {"json": {"labels": [{"item": 0, "sample": 0, "right": True}]}} if path.endswith("audits") else {}
+            body = {"json": BODIES[end]} if (end := path.rpartition("/")[2]) in BODIES else {}
             if path.startswith(ADMIN):
                 refused(bob.http.request(method, full, json={} if method == "PUT" else None), 403)
             elif any(name in path for name in NAMED):

@@ -40,6 +40,29 @@ def test_many_at_once(postgres_url: str, tmp_path: Path) -> None:
         assert stack.url
 
 
+def test_answers_that_are_given_and_taken_away(postgres_url: str, tmp_path: Path) -> None:
+    """While some jobs name the same pictures, others are judged again and deleted: no bytes go that anybody names."""
+    spec = job(1, 40, model="outside/by_prompt", items=[{"prompt": "image"}, {"prompt": "huge", "id": "h"}])
+    spec |= {"verifiers": ["any"], "seed": 3}
+    with service(tmp_path, 2, database_url=postgres_url) as (_, client):
+        for _ in range(3):
+            first = done(client, spec)
+            later = [client.submit(spec).id, client.rescore(first.id, {"verifiers": ["any"]}).id]
+            until(lambda name=later[1]: client.job(name).finished)
+            client.delete(first.id)
+            for name in later:
+                assert ended(client, name).counts.lost == 0
+                assert all(client.artifact(c.artifact) for c in client.candidates(name) if c.artifact)
+            assert [row[:5] for row in found(client, later[0])] == [row[:5] for row in found(client, later[1])]
+            names = {c.artifact for c in client.candidates(later[0])}
+            for name in later:
+                client.delete(name)
+            codes = {client.http.get(f"/v1/artifacts/{name}").status_code for name in names if name}
+            assert codes == {404}
+        assert client.verify({"answers": ["7"], "item": {"target": "7"}, "verifiers": ["exact"]}).data
+        assert "deadlock" not in (tmp_path / "worker.log").read_text()
+
+
 def test_one_key_makes_one_job(postgres_url: str) -> None:
     """Two transactions that cannot see each other."""
     store = Store(postgres_url)
