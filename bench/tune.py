@@ -28,7 +28,8 @@ from bench.digits import draw
 from bench.printed import printed
 from generators.builtin import GENERATORS
 from search.ports import Floats, Item
-from service.client import Client, preset, trials, tune, tune_of
+from service.calls import preset, trials, tune, tune_of
+from service.client import Client
 from service.curves.frechet import Moments, frechet
 from service.embedded import Stack
 from service.settings import Settings

@@ -27,10 +27,10 @@ def start(
     detach: Annotated[bool, typer.Option("--detach", help="Print its id and leave it to the service.")] = False,
 ) -> None:
     """Start a tune, follow it to its end and print it as JSON. It goes on if this command is stopped."""
-    from service import client
+    from service import calls
 
     with connected(url) as opened:
-        begun = opened.send(client.tune(read_spec(spec), key))
+        begun = opened.send(calls.tune(read_spec(spec), key))
         if detach:
             typer.echo(begun.id)
         else:
@@ -47,47 +47,47 @@ def watch(tune: str, url: Url = HERE) -> None:
 @tunes.command()
 def cancel(tune: str, url: Url = HERE) -> None:
     """Stop a tune and its jobs."""
-    from service import client
+    from service import calls
 
     with connected(url) as opened:
-        typer.echo(f"{tune} {opened.send(client.cancel_tune(tune)).state}")
+        typer.echo(f"{tune} {opened.send(calls.cancel_tune(tune)).state}")
 
 
 @tunes.command("list")
 def listed(url: Url = HERE) -> None:
     """All tunes, newest first: id, state, preset, values of the baseline and of the best."""
-    from service import client
+    from service import calls
 
     with connected(url) as opened:
-        for one in opened.every(lambda after: client.tunes(100, after)):
+        for one in opened.every(lambda after: calls.tunes(100, after)):
             typer.echo(f"{one.id}  {one.state}  {one.preset}  {_value(one.baseline)}  {_value(one.best)}")
 
 
 @presets.command("list")
 def known(url: Url = HERE) -> None:
     """All presets, newest first: name, model, settings."""
-    from service import client
+    from service import calls
 
     with connected(url) as opened:
-        for one in opened.every(lambda after: client.presets(100, after)):
+        for one in opened.every(lambda after: calls.presets(100, after)):
             typer.echo(f"{one.name}  {one.model}  {one.config}")
 
 
 @presets.command()
 def delete(preset: str, url: Url = HERE) -> None:
     """Forget a preset. Jobs that named it keep its settings."""
-    from service import client
+    from service import calls
 
     with connected(url) as opened:
-        opened.send(client.forget_preset(preset))
+        opened.send(calls.forget_preset(preset))
 
 
 def _follow(opened: "Client", name: str) -> None:
-    from service import client
+    from service import calls
 
     told = ""
     while True:
-        tune = opened.send(client.tune_of(name))
+        tune = opened.send(calls.tune_of(name))
         if (line := _line(tune)) != told:
             typer.echo(told := line, err=True)
         if tune.finished:

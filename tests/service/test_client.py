@@ -7,8 +7,9 @@ import httpx
 import pytest
 from helping import GAUSS, job
 
-from service.client import AsyncClient, Client, Refused, cancel, candidates, curve, items, listing, plugins, submit
-from service.client import job as read
+from service.calls import cancel, candidates, curve, items, listing, plugins, submit
+from service.calls import job as read
+from service.client import AsyncClient, Client, Refused
 from service.embedded import Stack
 from service.spec import JobSpec
 

@@ -520,7 +520,7 @@ def test_command_tells_of_failed_jobs(tmp_path: Path, client: Client) -> None:
 
 def test_async(client: Client, three: tuple[str, str, str]) -> None:
     """The one description of the call serves both clients."""
-    from service.client import compare
+    from service.calls import compare
 
     call = compare(three, "near", 0.9)
     answer = httpx.get(f"{client.http.base_url}{call.path}", params=call.params, trust_env=False)

@@ -13,7 +13,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from generators.builtin import GENERATORS
 from search.methods import METHODS
-from service.client import Client, plugins
+from service.calls import plugins
+from service.client import Client
 from service.curve_points import prefix_points
 from service.embedded import Stack
 from service.store import Store, dispatch

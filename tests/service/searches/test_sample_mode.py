@@ -48,7 +48,7 @@ def test_a_tilted_mixture(client: Client) -> None:
 
 
 def client_populations(name: str) -> Any:
-    from service.client import Call
+    from service.calls import Call
     from service.views import Populations
 
     return Call("GET", f"/v1/jobs/{name}/items/0/populations", Populations)

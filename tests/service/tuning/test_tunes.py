@@ -15,9 +15,10 @@ import pytest
 from helping import done, end, free_port, offspring, outcome, refused, take, until
 from typer.testing import CliRunner
 
+from service.calls import trials as trials_call
+from service.calls import tune, tune_of
 from service.cli import app
-from service.client import Client, tune, tune_of
-from service.client import trials as trials_call
+from service.client import Client
 from service.feeder import Feeder
 from service.queue import Broker
 from service.store import Store, access, commits, dispatch, jobs, presets, tunes
