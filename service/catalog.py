@@ -4,7 +4,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from importlib.metadata import packages_distributions
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
@@ -279,16 +278,4 @@ def _judge(label: str, choice: Choice, threshold: float | None) -> Judge:
     return Judge(label, key, verifier, place, threshold, together, parts, verifier.combine)
 
 
-class Shadowed(RuntimeError):
-    """An import name of ours belongs to another distribution too."""
-
-
-def owned() -> None:
-    """Refuse to start where another distribution's `verifiers` (or another root of ours) shadows Winnow's."""
-    for root in ("search", "verifiers", "generators", "service"):
-        owners = set(packages_distributions().get(root, ())) - {"winnow-service"}
-        if owners:
-            raise Shadowed(f"the import name {root!r} also belongs to {listed(sorted(owners))}; uninstall it first")
-
-
-__all__ = ["Choice", "Invalid", "JudgeChoice", "Prepared", "generator", "judge", "owned", "prepare", "reason"]
+__all__ = ["Choice", "Invalid", "JudgeChoice", "Prepared", "generator", "judge", "prepare", "reason"]

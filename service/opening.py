@@ -9,7 +9,7 @@ import redis
 from sqlalchemy.exc import SQLAlchemyError
 
 from search import endpoints
-from service import catalog
+from service import owning
 from service.queue import Broker
 from service.settings import Settings
 from service.store import Store, access
@@ -60,10 +60,10 @@ def opened(settings: Settings) -> Store:
     """The database, migrated. Raises Unusable."""
     listed()
     try:
-        catalog.owned()
+        owning.owned()
         store = Store(settings.database)
         store.migrate()
-    except catalog.Shadowed as error:
+    except owning.Shadowed as error:
         raise Unusable(str(error)) from None
     except (SQLAlchemyError, ImportError) as error:
         reason = getattr(error, "orig", None) or error

@@ -9,7 +9,7 @@ from xdist.workermanage import WorkerController
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: processes that want all cores are slower
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before its library is imported: nothing is asked again and again
-FIRST = ("chaos", "service", "searches", "browser", "storing", "tuning")
+FIRST = ("chaos", "service", "searches", "ended", "storing", "browser", "doors", "tuning")
 """Folders whose tests take seconds each: the process that had one of them last would be waited for."""
 
 

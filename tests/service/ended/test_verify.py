@@ -184,7 +184,7 @@ def test_command(client: Client, stack: Stack, tmp_path: Path) -> None:
 
 def test_the_guide(client: Client) -> None:
     """The guide's body does what the guide says."""
-    section = (Path(__file__).parents[2] / "docs" / "guide.md").read_text().split("### Without a job")[1]
+    section = (Path(__file__).parents[3] / "docs" / "guide.md").read_text().split("### Without a job")[1]
     found = client.verify(json.loads(section.split("```json")[1].split("```")[0]))
     passed = [[score.passed for score in one] for one in found.data or []]
     assert passed == [[True, True], [False, True], [False, False]]

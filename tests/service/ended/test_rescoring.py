@@ -19,7 +19,7 @@ from service.store.jobs import find
 from service.store.schema import extensions
 from service.views import JobView
 
-GUIDE = Path(__file__).parents[2] / "docs" / "guide.md"
+GUIDE = Path(__file__).parents[3] / "docs" / "guide.md"
 LINEAR = "toy/linear"
 TEXT = {"name": "toy/markov", "text": True}
 DIGITS: dict[str, Any] = {"name": "digits-early", "steps": 3}
