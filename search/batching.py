@@ -57,7 +57,7 @@ class Batcher(Generic[Q, R]):
 
     call: plain function, many questions in, as many results out; runs in `executor` (one thread for a device).
     limit: most rows (`len` of a question, at least 1) in one call. Questions are taken in order of arrival.
-    lanes: calls that may run at once, as on the cores of a CPU; lanes that are free share what waits.
+    lanes: calls that may run at once, as on the cores of a CPU; they share what there is.
     An exception among the results fails its own question. After a call that raises its questions are tried one by one,
     so that it fails only those at fault. After one that did not fit the memory, the limit is half of its rows and
     several questions are tried in halves; one alone is OutOfMemory. What took the memory may go: a lowered limit is
@@ -71,7 +71,7 @@ class Batcher(Generic[Q, R]):
         self._waiting: deque[_Waiting[Q, R]] = deque()
         self.filled = Filled()
         self._runners: set[asyncio.Task[None]] = set()
-        self._busy = 0
+        self._running = 0  # rows
         self._fitted = 0  # calls that count towards PATIENCE
         self.allow(limit)
 
@@ -94,21 +94,23 @@ class Batcher(Generic[Q, R]):
     async def _drain(self) -> None:
         await asyncio.sleep(0)  # whoever is ready in this turn of the loop joins the first batch too
         while batch := self._next():
-            self._busy += 1
+            rows = sum(max(1, len(one.question)) for one in batch)
+            self._running += rows
             try:
                 await self._answer(batch)
             finally:
-                self._busy -= 1
+                self._running -= rows
             await asyncio.sleep(0)  # the searches just answered ask their next question before the next batch is cut
         self._runners = {task for task in self._runners if task is not asyncio.current_task()}  # in this same turn
 
     def _next(self) -> list[_Waiting[Q, R]]:
+        """What one lane takes: about its share of all that waits or runs, so that all lanes' calls have equal sizes."""
         batch: list[_Waiting[Q, R]] = []
         rows, waiting = 0, sum(max(1, len(one.question)) for one in self._waiting)
-        limit = min(self.filled.limit, -(-waiting // (self._lanes - self._busy)))
-        while self._waiting:
+        share = (waiting + self._running) / self._lanes
+        while self._waiting and rows < share:
             size = max(1, len(self._waiting[0].question))
-            if batch and rows + size > limit:
+            if batch and rows + size > self.filled.limit:
                 break
             one = self._waiting.popleft()
             if not one.future.cancelled():
@@ -170,7 +172,7 @@ def best_limit(call: Callable[[Any], Any], rows: Callable[[int], Any], most: int
         question = rows(size)
         seconds: list[float] = []
         try:
-            for _ in range(3):
+            for _ in range(5):
                 started = perf_counter()
                 call(question)
                 seconds.append(perf_counter() - started)
