@@ -284,7 +284,7 @@ def test_a_batcher_outlives_a_loop_that_ends_in_a_call() -> None:
 
 
 def test_lanes_share_what_waits() -> None:
-    """Ten questions over two lanes are five and five; what arrives while one lane is busy all goes to the other."""
+    """Ten questions over two lanes are five and five; while one lane has one, the other takes half of all there is."""
 
     async def main() -> None:
         device = Held()
