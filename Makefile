@@ -25,7 +25,7 @@ check: install ## style, types and layers
 	$(BIN)/lint-imports
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-test: install ## all tests (some 8 minutes on two cores, which three processes keep busy); JOBS=0 runs them in one
+test: install ## all tests (some 9 minutes on two cores, which three processes keep busy); JOBS=0 runs them in one
 	$(BIN)/python -m pytest -n $(JOBS)
 
 chaos: install ## sixteen faults, each ending in the same audit; writes what recovery took into docs/reliability.md
