@@ -37,6 +37,10 @@ class _Waiting(NamedTuple, Generic[Q, R]):
     question: Q
     future: asyncio.Future[R]
 
+    @property
+    def rows(self) -> int:
+        return max(1, len(self.question))
+
 
 @dataclass
 class Filled:
@@ -94,7 +98,7 @@ class Batcher(Generic[Q, R]):
     async def _drain(self) -> None:
         await asyncio.sleep(0)  # whoever is ready in this turn of the loop joins the first batch too
         while batch := self._next():
-            rows = sum(max(1, len(one.question)) for one in batch)
+            rows = sum(one.rows for one in batch)
             self._running += rows
             try:
                 await self._answer(batch)
@@ -106,10 +110,10 @@ class Batcher(Generic[Q, R]):
     def _next(self) -> list[_Waiting[Q, R]]:
         """What one lane takes: about its share of all that waits or runs, so that all lanes' calls have equal sizes."""
         batch: list[_Waiting[Q, R]] = []
-        rows, waiting = 0, sum(max(1, len(one.question)) for one in self._waiting)
+        rows, waiting = 0, sum(one.rows for one in self._waiting)
         share = (waiting + self._running) / self._lanes
         while self._waiting and rows < share:
-            size = max(1, len(self._waiting[0].question))
+            size = self._waiting[0].rows
             if batch and rows + size > self.filled.limit:
                 break
             one = self._waiting.popleft()

@@ -1,16 +1,16 @@
 """Stored answers judged again: the spec of a job that draws nothing."""
 
-from typing import Annotated, Any
+from typing import Any
 
 import sqlalchemy as sa
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from generators.given import GIVEN
 from search.metering import Budget
 from search.ports import Frozen, Many
 from service.catalog import Invalid, Prepared
 from service.dependence import dependence
-from service.spec import JobSpec, JudgeField, Lane, Search, webhook_address
+from service.spec import JobSpec, JudgeField, Lane, Search, WebhookField
 from service.store import jobs, stored
 from service.store.jobs import Conflict
 from service.store.schema import TERMINAL
@@ -28,16 +28,8 @@ class Rescoring(Frozen):
     budget: Budget = Field(default_factory=lambda: Budget.model_validate({}))
     top_k: int = Field(1, ge=1, le=1000, description="Best answers in an item's result.")
     priority: Lane = "batch"
-    webhook: Annotated[str, AfterValidator(webhook_address)] | None = Field(
-        None, max_length=2000, description="URL that is told when the job has ended; see POST /v1/webhooks/secret."
-    )
+    webhook: WebhookField = None
     metadata: dict[str, str] = Field(default_factory=dict, max_length=16)
-
-
-def held(connection: sa.Connection, name: str) -> sa.Row[Any]:
-    """A job that has ended, and will not be deleted before this transaction is. Raises Missing, Conflict."""
-    jobs.hold(connection, jobs.find(connection, name).id)
-    return ended(connection, name)
 
 
 def ended(connection: sa.Connection, name: str) -> sa.Row[Any]:
@@ -74,6 +66,10 @@ def spec_of(connection: sa.Connection, name: str, asked: Rescoring) -> JobSpec:
 
 
 def source_held(connection: sa.Connection, prepared: Prepared) -> None:
-    """The job whose answers a new one will judge is still there, and ended. Raises Missing, Conflict."""
+    """The job whose answers a new one will judge is there and ended, and stays so until this transaction ends.
+
+    Raises Missing, Conflict.
+    """
     assert prepared.source is not None
-    held(connection, prepared.source)
+    jobs.hold(connection, jobs.find(connection, prepared.source).id)
+    ended(connection, prepared.source)

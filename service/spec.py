@@ -72,7 +72,7 @@ def _named(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
-def webhook_address(value: str) -> str:
+def _address(value: str) -> str:
     """A URL of a webhook, normalised."""
     url = HTTP.validate_python(value)
     if url.username is not None or url.password is not None or url.fragment is not None:
@@ -91,6 +91,10 @@ def identified(items: tuple[Item, ...]) -> tuple[Item, ...]:
 
 HTTP = TypeAdapter[HttpUrl](HttpUrl)
 ModelField = Annotated[ModelRef, BeforeValidator(_named, json_schema_input_type=str | ModelRef)]
+WebhookField = Annotated[
+    Annotated[str, AfterValidator(_address)] | None,
+    Field(max_length=2000, description="URL that is told when the job has ended; see POST /v1/webhooks/secret."),
+]
 JudgeField = Annotated[JudgeRef, BeforeValidator(_named, json_schema_input_type=str | JudgeRef)]
 
 
@@ -123,9 +127,7 @@ class JobSpec(Frozen):
         description="optimise: return the best-scoring answers; sample: return all of them with their weights.",
     )
     priority: Lane = "batch"
-    webhook: Annotated[str, AfterValidator(webhook_address)] | None = Field(
-        None, max_length=2000, description="URL that is told when the job has ended; see POST /v1/webhooks/secret."
-    )
+    webhook: WebhookField = None
     metadata: dict[str, str] = Field(default_factory=dict, max_length=16)
 
     @field_validator("items")

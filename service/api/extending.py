@@ -1,16 +1,16 @@
 """The route by which a job that has ended goes on."""
 
 import asyncio
-from typing import Annotated, Any
+from typing import Any
 
 import sqlalchemy as sa
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Request, Response
 
 from service import catalog, tracing
 from service.api.guard import StrictRoute
 from service.api.jobs import awaited, wait_seconds
 from service.api.present import job_view
-from service.api.state import store
+from service.api.state import Short, store
 from service.catalog import Prepared, plan_of
 from service.extending import Extension, enlarged
 from service.queue import Broker
@@ -29,8 +29,8 @@ async def extend(
     request: Request,
     response: Response,
     asked: Extension = NOTHING,
-    idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
-    prefer: Annotated[str | None, Header(max_length=200)] = None,
+    idempotency_key: Short = None,
+    prefer: Short = None,
 ) -> JobView:
     """Let a job that has ended go on with more samples or a larger budget: only what is missing is drawn.
 
@@ -45,21 +45,17 @@ def accepted(database: Store, name: str, asked: Extension, key: str | None, brok
     """Check what is asked for against the job as it is, then let it go on; the same request again changes nothing."""
     with tracing.span("submit"):
         job = database.read(jobs.find, name)
-        request = Asked(job, key, asked.digest)
+        spec = JobSpec.model_validate_json(job.spec)
+        request = Asked(job, spec, key, asked.digest)
         if database.read(extending.repeated, request):
             return job
         extending.extendable(job)
-        return database.write(begun, request, catalog.prepare(enlarged(spec_of(job), asked)), broker)
-
-
-def spec_of(job: sa.Row[Any]) -> JobSpec:
-    """As it is stored."""
-    return JobSpec.model_validate_json(job.spec)
+        return database.write(begun, request, catalog.prepare(enlarged(spec, asked)), broker)
 
 
 def begun(connection: sa.Connection, asked: Asked, grown: Prepared, broker: Broker) -> sa.Row[Any]:
     """The job; its trace is remembered before a feeder can see it."""
-    old = plan_of(spec_of(asked.job))
+    old = plan_of(asked.spec)
     assert old is not None  # or it could not be enlarged
     row = extending.extend(connection, asked, old, grown)
     broker.remember(row.id)

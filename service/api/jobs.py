@@ -16,7 +16,7 @@ from service.api.errors import Problem
 from service.api.following import Following
 from service.api.guard import StrictRoute
 from service.api.present import candidate_views, item_views, job_view, population_views
-from service.api.state import store
+from service.api.state import Short, store
 from service.catalog import Prepared
 from service.curve import Stakes, curve_of
 from service.drawing import drawn
@@ -38,8 +38,8 @@ async def create(
     spec: JobSpec,
     request: Request,
     response: Response,
-    idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
-    prefer: Annotated[str | None, Header(max_length=200)] = None,
+    idempotency_key: Short = None,
+    prefer: Short = None,
 ) -> JobView:
     """Accept a job. `Prefer: wait=N` answers when it has ended, or after N seconds (at most 60)."""
     seconds = wait_seconds(prefer)

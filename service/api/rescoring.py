@@ -1,16 +1,16 @@
 """Routes that judge answers which are there already: parse, call one function, return a model."""
 
 import asyncio
-from typing import Annotated, Any
+from typing import Any
 
 import sqlalchemy as sa
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Request, Response
 
 from service import catalog, tracing
 from service.api.guard import StrictRoute
 from service.api.jobs import awaited, begun, wait_seconds
 from service.api.present import job_view
-from service.api.state import store
+from service.api.state import Short, store
 from service.catalog import Prepared
 from service.queue import Broker
 from service.rescoring import Rescoring, source_held, spec_of
@@ -19,7 +19,6 @@ from service.verifying import Verification, job_of, verified
 from service.views import JobView, Verified
 
 router = APIRouter(prefix="/v1", tags=["jobs"], route_class=StrictRoute)
-Key = Annotated[str | None, Header(max_length=200)]
 
 
 @router.post("/verify", responses={202: {"model": Verified, "description": "They are not judged yet."}})
@@ -27,8 +26,8 @@ async def verify(
     asked: Verification,
     request: Request,
     response: Response,
-    idempotency_key: Key = None,
-    prefer: Annotated[str | None, Header(max_length=200)] = None,
+    idempotency_key: Short = None,
+    prefer: Short = None,
 ) -> Verified:
     """Verdicts on answers that come with the request. `Prefer: wait=N` answers 202 after N seconds, else after 60.
 
@@ -53,8 +52,8 @@ async def rescore(
     asked: Rescoring,
     request: Request,
     response: Response,
-    idempotency_key: Key = None,
-    prefer: Annotated[str | None, Header(max_length=200)] = None,
+    idempotency_key: Short = None,
+    prefer: Short = None,
 ) -> JobView:
     """A new job with the stored answers of one that has ended, under other verifiers; nothing is drawn again."""
     seconds, broker = wait_seconds(prefer), request.app.state.watch.broker

@@ -1,8 +1,13 @@
-"""What routes find on the app."""
+"""What routes find on the app and in a request."""
 
-from fastapi import Request
+from typing import Annotated
+
+from fastapi import Header, Request
 
 from service.store import Store
+
+Short = Annotated[str | None, Header(max_length=200)]
+"""A header such as Idempotency-Key or Prefer, if it is there."""
 
 
 def store(request: Request) -> Store:

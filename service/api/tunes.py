@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import sqlalchemy as sa
-from fastapi import APIRouter, Header, Path, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import Field
 
 from search.ports import Frozen
 from service import catalog, tuning
 from service.api.guard import StrictRoute
-from service.api.state import store
+from service.api.state import Short, store
 from service.presets import named
 from service.spec import ModelField
 from service.store import Store, presets, tunes
@@ -37,7 +37,7 @@ async def create(
     spec: TuneSpec,
     request: Request,
     response: Response,
-    idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
+    idempotency_key: Short = None,
 ) -> TuneView:
     """Search the settings of a model: each candidate is an ordinary job, the best becomes a preset."""
     row = await asyncio.to_thread(accepted, store(request), spec, idempotency_key)

@@ -32,9 +32,10 @@ OPENED = (
 
 
 class Asked(NamedTuple):
-    """Who asked for what: the job as it was read, an idempotency key, and a digest of the request."""
+    """Who asked for what: the job as it was read, its spec, an idempotency key, and a digest of the request."""
 
     job: Row
+    spec: JobSpec
     key: str | None
     digest: str
 
@@ -89,22 +90,21 @@ def extend(connection: sa.Connection, asked: Asked, old: MethodConfig, grown: Pr
     add_shards(connection, job, plan, first=job.shards)
     row = {"job": job.id, "number": job.extended + 1, "idempotency_key": asked.key, "digest": asked.digest}
     connection.execute(sa.insert(extensions), row | {"at": time.time()})
-    _again(connection, job, grown.spec, {"shards": len(plan), "items": len(left)}, spent["seconds"])
+    _again(connection, asked, grown.spec, {"shards": len(plan), "items": len(left)}, spent["seconds"])
     return find(connection, job.name)
 
 
-def _again(connection: sa.Connection, job: Row, spec: JobSpec, more: Mapping[str, int], worked: float) -> None:
+def _again(connection: sa.Connection, asked: Asked, spec: JobSpec, more: Mapping[str, int], worked: float) -> None:
     """The job waits, as it is asked for now; who extends it pays for what is new."""
     budget = spec.budget.model_dump_json()
     values: dict[str, Any] = {"state": "queued", "stop_reason": None, "started": None, "finished": None}
     values |= {"spec": spec.model_dump_json(), "budget": budget, "key": KEY.get(), "worked": worked}
     values |= {"extended": jobs.c.extended + 1, "shards": jobs.c.shards + more["shards"]}
     values["items_done"] = jobs.c.items_done - more["items"]
-    connection.execute(sa.update(jobs).where(jobs.c.id == job.id).values(**values))
-    before = JobSpec.model_validate_json(job.spec)
+    connection.execute(sa.update(jobs).where(jobs.c.id == asked.job.id).values(**values))
     told = {"search": spec.search.model_dump(), "budget": json.loads(budget), **more}
-    was = {"search": before.search.model_dump(), "budget": json.loads(job.budget)}
-    emit(connection, job.id, "extended", {"state": "queued", **told, "before": was})
+    was = {"search": asked.spec.search.model_dump(), "budget": json.loads(asked.job.budget)}
+    emit(connection, asked.job.id, "extended", {"state": "queued", **told, "before": was})
 
 
 def _same_judges(connection: sa.Connection, job: Row, grown: Prepared) -> None:

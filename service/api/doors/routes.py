@@ -5,10 +5,10 @@ import json
 import secrets
 import time
 from collections.abc import AsyncGenerator
-from typing import Annotated, Any
+from typing import Any
 
 import sqlalchemy as sa
-from fastapi import APIRouter, FastAPI, Header, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from service import logs, tracing
@@ -19,6 +19,7 @@ from service.api.errors import Problem, problem
 from service.api.guard import StrictRoute
 from service.api.jobs import begun
 from service.api.present import item_views, job_view
+from service.api.state import Short
 from service.queue import Broker
 from service.store import Store, jobs
 from service.views.doors import ChatCompletion, ImagesReply, TextCompletion
@@ -29,24 +30,23 @@ LONGEST = 600.0
 PAUSE = 1.0
 ALIVE = 15.0
 """Seconds after which a silent stream shows that it lives."""
-Key = Annotated[str | None, Header(max_length=200)]
 STREAM: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {}}}}
 
 
 @router.post("/v1/chat/completions", response_model=ChatCompletion, responses=STREAM)
-async def chat_completions(asked: Chat, request: Request, idempotency_key: Key = None) -> Any:
+async def chat_completions(asked: Chat, request: Request, idempotency_key: Short = None) -> Any:
     """The best answers to a conversation. `search` says how they are found; without it, `n` answers are drawn."""
     return await answered(asked, request, idempotency_key)
 
 
 @router.post("/v1/completions", response_model=TextCompletion, responses=STREAM)
-async def completions(asked: Completion, request: Request, idempotency_key: Key = None) -> Any:
+async def completions(asked: Completion, request: Request, idempotency_key: Short = None) -> Any:
     """The best continuations of each prompt."""
     return await answered(asked, request, idempotency_key)
 
 
 @router.post("/v1/images/generations")
-async def images_generations(asked: Images, request: Request, idempotency_key: Key = None) -> ImagesReply:
+async def images_generations(asked: Images, request: Request, idempotency_key: Short = None) -> ImagesReply:
     """The best images of a prompt, as bytes or as addresses of artifacts, which are fetched with the same key."""
     return await answered(asked, request, idempotency_key)
 

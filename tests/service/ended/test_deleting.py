@@ -199,15 +199,21 @@ def drawn(store: Store, artifacts: Artifacts, picture: Any) -> tuple[Any, Any, A
     return one, claim, written(claim, prepared(1, 1), [finding], artifacts)
 
 
-@pytest.mark.parametrize("side", [4, LARGE], ids=["blob", "file"])
-def test_a_job_that_is_just_being_written_keeps_its_bytes(store: Store, tmp_path: Path, side: int) -> None:
-    """Its worker has seen them there, and writes nothing; then the only other job that names them is deleted."""
-    artifacts = Artifacts(f"{tmp_path / 'artifacts'}")
+def raced(store: Store, artifacts: Artifacts, side: int) -> tuple[Any, str, Any, Any]:
+    """A job, the name of its picture's bytes, and claim and results of another of the same picture, not committed."""
     picture = np.random.default_rng(1).integers(0, 255, (side, side), np.uint8)
     first, claim, results = drawn(store, artifacts, picture)
     assert store.write(commits.commit_all, [(claim, results)], artifacts.put)
     _, late, unwritten = drawn(store, artifacts, picture)
     (name,) = store.read(lambda c: c.execute(sa.select(candidates.c.artifact)).scalars().all())
+    return first, name, late, unwritten
+
+
+@pytest.mark.parametrize("side", [4, LARGE], ids=["blob", "file"])
+def test_a_job_that_is_just_being_written_keeps_its_bytes(store: Store, tmp_path: Path, side: int) -> None:
+    """Its worker has seen them there, and writes nothing; then the only other job that names them is deleted."""
+    artifacts = Artifacts(f"{tmp_path / 'artifacts'}")
+    first, name, late, unwritten = raced(store, artifacts, side)
     deleting.delete(store, artifacts, first.name)
     assert store.read(blobs.find, name) is None
     assert artifacts.get(name) is None
@@ -221,11 +227,7 @@ def test_a_job_that_is_just_being_written_keeps_its_bytes(store: Store, tmp_path
 def test_a_sweep_waits_for_who_is_writing(store: Store, tmp_path: Path, side: int) -> None:
     """An answer that is written and not committed cannot be seen; its bytes are not removed under it."""
     artifacts = Artifacts(f"{tmp_path / 'artifacts'}")
-    picture = np.random.default_rng(2).integers(0, 255, (side, side), np.uint8)
-    first, claim, results = drawn(store, artifacts, picture)
-    assert store.write(commits.commit_all, [(claim, results)], artifacts.put)
-    _, late, unwritten = drawn(store, artifacts, picture)
-    (name,) = store.read(lambda c: c.execute(sa.select(candidates.c.artifact)).scalars().all())
+    first, name, late, unwritten = raced(store, artifacts, side)
     store.write(table.delete, first.name)
     begun, go = threading.Event(), threading.Event()
 

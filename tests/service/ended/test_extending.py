@@ -154,7 +154,7 @@ def grow(store: Store, row: sa.Row[Any], key: str | None = None, **search: Any) 
     asked = Extension.model_validate({"search": search})
     old = plan_of(spec)
     assert old
-    request = Asked(row, key, asked.digest)
+    request = Asked(row, spec, key, asked.digest)
     return store.write(extending.extend, request, old, catalog.prepare(enlarged(spec, asked)))
 
 
