@@ -5,8 +5,9 @@
 `together`: jobs at different steps share the calls of one engine. `apart`: one after another, a call holds one job's
 rows; our generator without an engine, whose network is traced as in `together`, so that only sharing makes the
 difference. `apart_eager`: the same with the network and the scheduler as diffusers has them, the loop that the public
-implementations run. `bare`: the network alone at its best batch size. Each kind runs in a process of its own with the
-environment of a worker; all are measured in turns, twice. Prints one JSON object.
+implementations run. `bare`: the network alone at its best batch size, as one call on all cores, and as one on each core
+at once. Each kind runs in a process of its own with the environment of a worker; all are measured in turns, twice.
+Prints one JSON object.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from statistics import fmean
 from typing import Any
 
@@ -45,23 +47,27 @@ def digits(steps: int, dtype: str) -> Generator:
     return found.factory(found.config(steps=steps, dtype=dtype))  # type: ignore[call-arg]
 
 
-def bare(weights: str, dtype: Any, seconds: float) -> dict[int, float]:
-    """Evaluations per second of the network alone, at each batch size, `seconds` each."""
+def bare(weights: str, dtype: Any, seconds: float, lanes: int) -> dict[int, float]:
+    """Evaluations per second of the network alone, at each batch size, `seconds` each, in so many calls at once."""
     import torch
 
     network: Any = model(weights, dtype).network
-    rates: dict[int, float] = {}
-    with torch.inference_mode():
-        for size in SIZES:
-            x = torch.randn(size, 4, 14, 14)
-            t, c = torch.full((size,), 500), torch.arange(size) % 10
-            for _ in range(3):
-                network(x, t, c)
-            calls, started = 0, time.perf_counter()
-            while time.perf_counter() - started < seconds:
+
+    def calls(size: int, seconds: float) -> float:
+        """Evaluations per second of one lane."""
+        x, t, c = torch.randn(size, 4, 14, 14), torch.full((size,), 500), torch.arange(size) % 10
+        calls, started = 0, time.perf_counter()
+        with torch.inference_mode():
+            while (passed := time.perf_counter() - started) < seconds:
                 network(x, t, c)
                 calls += 1
-            rates[size] = calls * size / (time.perf_counter() - started)
+        return calls * size / passed
+
+    rates: dict[int, float] = {}
+    with ThreadPoolExecutor(lanes) as threads:
+        for size in SIZES:
+            for length in (seconds / 5, seconds):  # the first warms up
+                rates[size] = sum(threads.map(calls, [size] * lanes, [length] * lanes))
     return rates
 
 
@@ -179,7 +185,7 @@ def child(kind: str, threads: int, **options: Any) -> Any:
 def measured(kind: str, **options: Any) -> Any:
     """In the child."""
     if kind == "bare":
-        return bare("digits", options["dtype"], options["seconds"] / len(SIZES))
+        return bare("digits", options["dtype"], options["seconds"] / len(SIZES), options["lanes"])
     if kind in ("apart", "apart_eager"):
         return (apart if kind == "apart" else apart_eager)(**options)
     return asyncio.run(together(**options) if kind == "together" else memory(**options))
@@ -189,7 +195,7 @@ def measure(jobs: int, seconds: float, rounds: int = 2) -> dict[str, Any]:
     """All figures; threads: a lane has one, a call that is alone has all cores."""
     cores = core_count()
     rates: dict[str, list[float]] = {}
-    sizes: dict[str, list[dict[str, float]]] = {dtype: [] for dtype in DTYPES}
+    sizes: dict[str, list[dict[str, float]]] = {}
     details: list[Any] = []
     for _ in range(rounds):
         for dtype in DTYPES:
@@ -197,14 +203,16 @@ def measure(jobs: int, seconds: float, rounds: int = 2) -> dict[str, Any]:
                 for kind in ("apart", "apart_eager"):
                     alone = child(kind, cores, dtype=dtype, rows=rows, seconds=seconds)
                     rates.setdefault(f"{kind} {dtype} {rows}", []).append(alone)
-                sizes[dtype].append(child("bare", cores, dtype=dtype, seconds=seconds))
+                for lanes in (1, cores):
+                    alone = child("bare", cores // lanes, dtype=dtype, seconds=seconds, lanes=lanes)
+                    sizes.setdefault(f"{dtype}, {lanes} at once", []).append(alone)
                 found = child("together", 1, dtype=dtype, rows=rows, jobs=jobs, seconds=seconds)
                 rates.setdefault(f"together {dtype} {rows}", []).append(found["rate"])
                 details.append({"dtype": dtype, "rows": rows, **found})
     mean = {name: fmean(values) for name, values in rates.items()}
-    for dtype, found in sizes.items():  # the best of the means: a maximum of each time would be one over noise
-        mean[f"bare {dtype}"] = max(fmean(by_size[size] for by_size in found) for size in found[0])
-    best = max(DTYPES, key=lambda dtype: mean[f"bare {dtype}"])
+    for kind, found in sizes.items():  # the best of the means: a maximum of each time would be one over noise
+        mean[f"bare {kind}"] = max(fmean(by_size[size] for by_size in found) for size in found[0])
+    best = max(DTYPES, key=lambda dtype: mean[f"bare {dtype}, 1 at once"])
 
     def ratios(kind: str) -> dict[str, float]:
         pairs = [f"{dtype} {rows}" for dtype in DTYPES for rows in (1, 4)]
@@ -214,7 +222,7 @@ def measure(jobs: int, seconds: float, rounds: int = 2) -> dict[str, Any]:
         "evaluations a second": {name: round(value, 1) for name, value in mean.items()},
         "best dtype": best,
         "together of bare, jobs of 4 rows": {
-            dtype: round(mean[f"together {dtype} 4"] / mean[f"bare {dtype}"], 3) for dtype in DTYPES
+            kind: round(mean[f"together {kind.split(',')[0]} 4"] / mean[f"bare {kind}"], 3) for kind in sizes
         },
         "together of apart, our traced network": ratios("apart"),
         "together of apart, eager network and scheduler of diffusers": ratios("apart_eager"),

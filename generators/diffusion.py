@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from generators import correctors, inpainting, levers, moves, solvers, watching
+from generators import correctors, inpainting, levers, moves, noise, solvers, watching
 from generators.denoising import Levels, Model, labels, predictions
 from generators.inpainting import Given
 from generators.levers import AT_REST, Levers
@@ -104,7 +104,7 @@ class Diffusion:
             output, cost = self._evaluate(rows, x, at)
             x0hat, _ = predictions(self.model.kind, x, output, *self.model.per_row(at.a, at.s))
             x0hat = inpainting.kept(self.model, rows, x0hat)
-            x, x0 = torch.stack([x, x0hat]).cpu().numpy()  # the only time that the device is waited for
+            x, x0 = noise.fetched(x, x0hat)  # the only time that the device is waited for
             new = {"x": x, "x0": x0, "fresh": np.zeros(len(rows), bool), "at": at.trained, **memory, **cost}
             if "watched" in columns:
                 new |= watching.seen(rows, x0)

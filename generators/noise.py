@@ -15,6 +15,15 @@ def placed(array: Any, device: str) -> Any:
     return here.pin_memory().to(device, non_blocking=True) if device.startswith("cuda") else here.to(device)
 
 
+def fetched(*tensors: Any) -> Any:
+    """Tensors of equal shape and type as arrays: a GPU's in one piece, waited for once, a CPU's uncopied."""
+    if tensors[0].is_cpu:
+        return [tensor.numpy() for tensor in tensors]
+    import torch
+
+    return torch.stack(tensors).cpu().numpy()
+
+
 def bits(keys: Words, step: Any, size: int, device: Any) -> tuple[Any, Any]:
     """The words of `search.keys.bits` as two int32 tensors [n, size] on `device`.
 

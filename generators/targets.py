@@ -93,9 +93,10 @@ class Target:
             shares = columns["exponents"] / columns["exponents"].sum(1, keepdims=True)
             x0 = correctors.combined(clean, [model.tensor(share) for share in shares.T.astype(np.float32)])
             done = rows.step + 1 >= columns["levels"]
+            x_now, x0_now = noise.fetched(x, x0)
             new = {
-                "x": x.cpu().numpy(),
-                "x0": x0.cpu().numpy(),
+                "x": x_now,
+                "x0": x0_now,
                 "log_weight": columns["ahead"],
                 "ahead": np.where(done, 0.0, self._ahead(rows, at, x, clean)),
             }

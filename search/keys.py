@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 Words = NDArray[np.uint32]
 
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
+_TURNS = tuple(tuple((left, 32 - left, (1 << left) - 1) for left in turn) for turn in _ROTATIONS)
+_WORDS = tuple(tuple(tuple(np.array(n, np.uint32) for n in way) for way in turn) for turn in _TURNS)
+"""The same for numpy, which would make an array of a Python integer at every use: twice the time for a few rows."""
 _PARITY = 0x1BD11BDA
 # First counter word: what the numbers are for. Steps count from 0; the rest lies above any step count.
 START = 0x7FFFFFFF
@@ -29,10 +32,11 @@ def threefry(k0: Any, k1: Any, c0: Any, c1: Any) -> tuple[Any, Any]:
     """
     keys = (k0, k1, k0 ^ k1 ^ _PARITY)
     x, y = c0 + k0, c1 + k1
+    turns: Any = _WORDS if isinstance(y, np.ndarray) else _TURNS
     for block in range(5):
-        for rotation in _ROTATIONS[block % 2]:
+        for left, right, kept in turns[block % 2]:
             x = x + y
-            y = ((y << rotation) | ((y >> (32 - rotation)) & ((1 << rotation) - 1))) ^ x
+            y = ((y << left) | ((y >> right) & kept)) ^ x
         x = x + keys[(block + 1) % 3]
         y = y + (keys[(block + 2) % 3] + (block + 1))
     return x, y
