@@ -20,21 +20,21 @@ coefficients of its skip connections, float32 [n, skips], unless all are 1.
 """
 
 
-def predictions(kind: Kind, x: Any, output: Any, a: Any, s: Any) -> tuple[Any, Any]:
-    """The clean sample and the noise, (x0hat, epshat), that a network's output stands for.
+def denoised(kind: Kind, x: Any, output: Any, a: Any, s: Any) -> Any:
+    """The clean sample, x0hat, that a network's output stands for; the noise is then (x - a x0hat) / s.
 
-    x = a x0 + s eps; `a`, `s` broadcast against x. epsilon needs a > 0, sample needs s > 0, flow has a = 1 - s.
-    Tensors or arrays. Sources: DDPM (Ho et al. 2020), v (Salimans & Ho 2022), flow matching (Lipman et al. 2023).
+    x = a x0 + s eps; `a`, `s` broadcast against x. epsilon needs a > 0, flow has a = 1 - s. Tensors or arrays.
+    Sources: DDPM (Ho et al. 2020), v (Salimans & Ho 2022), flow matching (Lipman et al. 2023).
     """
     match kind:
         case "epsilon":
-            return (x - s * output) / a, output
+            return (x - s * output) / a
         case "v":
-            return a * x - s * output, a * output + s * x
+            return a * x - s * output
         case "sample":
-            return output, (x - a * output) / s
+            return output
         case "flow":
-            return x - s * output, x + a * output
+            return x - s * output
 
 
 def step(x0hat: Any, epshat: Any, a: Any, s: Any, a_next: Any, s_next: Any, eta: Any, xi: Any) -> Any:
@@ -45,7 +45,10 @@ def step(x0hat: Any, epshat: Any, a: Any, s: Any, a_next: Any, s_next: Any, eta:
     """
     kept = (a * s_next / (a_next * s)) ** 2  # 1 - kept = tau^2 / (eta s')^2, without the cancellation of the form above
     tau = eta * s_next * (1 - kept) ** 0.5
-    return a_next * x0hat + s_next * (1 - eta**2 * (1 - kept)) ** 0.5 * epshat + tau * xi
+    x = a_next * x0hat
+    x += s_next * (1 - eta**2 * (1 - kept)) ** 0.5 * epshat
+    x += tau * xi
+    return x
 
 
 class Levels(NamedTuple):

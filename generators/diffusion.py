@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from generators import correctors, inpainting, levers, moves, noise, solvers, watching
-from generators.denoising import Levels, Model, labels, predictions
+from generators.denoising import Levels, Model, denoised, labels
 from generators.inpainting import Given
 from generators.levers import AT_REST, Levers
 from generators.solvers import SOLVERS, Solver
@@ -102,7 +102,7 @@ class Diffusion:
             x, memory = moves.moved(self.model, rows)
             at = levers.shifted(self.model, rows, x, moves.levels(self.model, rows))
             output, cost = self._evaluate(rows, x, at)
-            x0hat, _ = predictions(self.model.kind, x, output, *self.model.per_row(at.a, at.s))
+            x0hat = denoised(self.model.kind, x, output, *self.model.per_row(at.a, at.s))
             x0hat = inpainting.kept(self.model, rows, x0hat)
             x, x0 = noise.fetched(x, x0hat)  # the only time that the device is waited for
             new = {"x": x, "x0": x0, "fresh": np.zeros(len(rows), bool), "at": at.trained, **memory, **cost}

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from generators import correctors, noise
-from generators.denoising import Levels, Model, labels, predictions, step
+from generators.denoising import Levels, Model, denoised, labels, step
 from search.keys import START, Words, normals
 from search.ports import Floats, Generator, Ints, Item, Rows
 
@@ -149,7 +149,7 @@ class Target:
         n, level, told = len(both), self.model.tensor(at.trained), self.model.told(np.concatenate(both))
         outputs = self.model.network(torch.cat([x] * n), torch.cat([level] * n), told).chunk(n)
         a, s = self.model.per_row(at.a, at.s)
-        return [predictions(self.model.kind, x, output, a, s)[0] for output in outputs]
+        return [denoised(self.model.kind, x, output, a, s) for output in outputs]
 
     def _ahead(self, rows: Rows, at: Levels, x: Any, clean: list[Any]) -> Floats:
         """What the move from `at` to the next level adds to the log-weights, float64 [n]."""

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from generators.denoising import Kind, Model, Preserving, always, predictions, step
+from generators.denoising import Kind, Model, Preserving, always, denoised, step
 from generators.diffusion import Diffusion
 from generators.digits import squared_cosine
 from search import keys
@@ -23,9 +23,10 @@ def test_every_kind_returns_the_sample_and_noise_that_made_x(kind: Kind) -> None
     s = rng.uniform(0.05, 0.95, (8, 1))
     a = 1 - s if kind == "flow" else np.sqrt(1 - s**2)
     output = {"epsilon": eps, "v": a * eps - s * x0, "sample": x0, "flow": eps - x0}[kind]
-    x0hat, epshat = predictions(kind, a * x0 + s * eps, output, a, s)
+    x = a * x0 + s * eps
+    x0hat = denoised(kind, x, output, a, s)
     np.testing.assert_allclose(x0hat, x0, atol=1e-12)
-    np.testing.assert_allclose(epshat, eps, atol=1e-12)
+    np.testing.assert_allclose((x - a * x0hat) / s, eps, atol=1e-12)
 
 
 @pytest.mark.parametrize(("eta", "variance"), [(0.0, 0.50), (1.0, 0.4644)])
@@ -128,7 +129,7 @@ def test_guidance_extrapolates_from_null_and_costs_two() -> None:
     conditioned, null = (network(x, level, torch.full((len(rows),), c)) for c in (4, 9))
     levels = guided.model.levels(rows.columns["levels"], rows.step)
     a, s = (torch.tensor(v, dtype=torch.float32).reshape(-1, 1, 1) for v in (levels.a, levels.s))
-    x0hat, _ = predictions("v", x, null + 3.0 * (conditioned - null), a, s)
+    x0hat = denoised("v", x, null + 3.0 * (conditioned - null), a, s)
     np.testing.assert_allclose(guided.advance(rows).columns["x0"], x0hat.numpy(), atol=1e-6)
 
 
@@ -154,9 +155,9 @@ def test_answers_are_those_of_the_plain_loop(steps: int, eta: float) -> None:
     for k in range(steps):
         (at, _), (a, after_a), (s, after_s) = model.levels(np.full(2, steps), np.arange(k, k + 2))
         output = network(x, torch.full((n,), int(at)), torch.full((n,), 4))
-        x0hat, epshat = predictions("v", x, output, a, s)
+        x0hat = denoised("v", x, output, a, s)
         xi = torch.tensor(keys.normals(KEYS, k, 6).reshape(n, 2, 3))
-        x = step(x0hat, epshat, a, s, after_a, after_s, eta, xi).float()
+        x = step(x0hat, (x - a * x0hat) / s, a, s, after_a, after_s, eta, xi).float()
     np.testing.assert_allclose(run(generator, rows).columns["x0"], x.numpy(), atol=1e-5)
 
 
@@ -176,7 +177,7 @@ def test_preview_belongs_to_x() -> None:
     rows = generator.advance(generator.advance(generator.start(ITEMS, KEYS)))
     at, a, s = generator.model.levels(np.array([5]), np.array([1]))
     x, full = torch.tensor(rows.columns["x"]), torch.full((len(rows),), int(at[0]))
-    x0hat, _ = predictions("v", x, network(x, full, torch.full_like(full, 4)), float(a[0]), float(s[0]))
+    x0hat = denoised("v", x, network(x, full, torch.full_like(full, 4)), float(a[0]), float(s[0]))
     np.testing.assert_allclose(generator.preview(rows), x0hat.numpy(), atol=1e-6)
 
 
