@@ -11,6 +11,7 @@ from sqlalchemy.exc import OperationalError
 from service.queue import Broker, stream
 from service.spec import Ticket
 from service.store import Store, dispatch
+from service.threads import Background
 
 log = logging.getLogger("winnow.feeder")
 LEADER = "winnow:feeder"
@@ -23,27 +24,21 @@ LEAD, RENEW = 5.0, 1.0
 
 
 @dataclass
-class Feeder:
+class Feeder(Background):
     """A thread beside the API. Several may run: a short lock in Redis lets one of them work at a time."""
 
+    called = "feeder"
     store: Store
     broker: Broker
     name: str
     window: int = 256
     wake: threading.Event = field(default_factory=threading.Event)
-    stopping: threading.Event = field(default_factory=threading.Event)
     leads: float = 0.0  # until when the lock need not be renewed
     behind: bool = False  # some shards wait for room in their window
 
-    def start(self) -> threading.Thread:
-        """Run until `stop`."""
-        thread = threading.Thread(target=self._run, name="feeder", daemon=True)
-        thread.start()
-        return thread
-
     def stop(self) -> None:
-        """Ask the thread to end."""
-        self.stopping.set()
+        """Ask the thread to end, also while it idles."""
+        super().stop()
         self.wake.set()
 
     def _run(self) -> None:

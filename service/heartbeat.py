@@ -5,16 +5,16 @@ Plain threads, each with its own connection.
 
 import logging
 import os
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import redis
 
 from service.beat import Batches, Beat
 from service.queue import Broker, Delivery
+from service.threads import Background
 from verifiers.programs import tiers
 
 log = logging.getLogger("winnow.worker")
@@ -46,25 +46,20 @@ def keep_leases(
 
 
 @dataclass
-class Heartbeat:
+class Heartbeat(Background):
     """A worker's counts in Redis, anew every two seconds; they vanish with it. models: its counts, from any thread."""
 
+    called = "heartbeat"
     url: str
     worker: str
     models: Callable[[], dict[str, Batches]]
-    stopping: threading.Event = field(default_factory=threading.Event)
-
-    def start(self) -> threading.Thread:
-        """Beat until `stopping`, then say goodbye. Ends with the process."""
-        thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
-        thread.start()
-        return thread
 
     def _now(self) -> Beat:
         tier = tiers.standing().tier  # looked at once, at the first beat
         return Beat(worker=self.worker, at=time.time(), resident=resident(), models=self.models(), programs=tier)
 
     def _run(self) -> None:
+        """Beat, then say goodbye."""
         broker = Broker(self.url, timeout=PERIOD)
         while True:
             try:

@@ -6,10 +6,9 @@ made under keys that follow from the tune's name, and every step of a tune says 
 
 import json
 import logging
-import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import redis
@@ -24,6 +23,7 @@ from service.store import Store, jobs, tunes
 from service.store.access import acting
 from service.store.quotas import Exhausted
 from service.store.schema import TERMINAL
+from service.threads import Background
 from service.tune_spec import Trial, TuneSpec
 
 log = logging.getLogger("winnow.tunes")
@@ -32,22 +32,12 @@ Row = sa.Row[Any]
 
 
 @dataclass
-class Tuner:
+class Tuner(Background):
     """The thread. Of several API processes, the one whose feeder leads drives the tunes."""
 
+    called = "tunes"
     store: Store
     feeder: Feeder
-    stopping: threading.Event = field(default_factory=threading.Event)
-
-    def start(self) -> threading.Thread:
-        """Run until `stop`."""
-        thread = threading.Thread(target=self._run, name="tunes", daemon=True)
-        thread.start()
-        return thread
-
-    def stop(self) -> None:
-        """Ask the thread to end."""
-        self.stopping.set()
 
     def _run(self) -> None:
         while not self.stopping.wait(PAUSE):

@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import logging
-import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from service.addresses import Forbidden, Guarded, networks
 from service.settings import Settings
 from service.store import Store, outbox
+from service.threads import Background
 from verifiers.asking import certificates, spread
 from verifiers.hook import signed
 
@@ -53,25 +53,19 @@ def pause(first: float, delivery: str, attempts: int) -> float:
 
 
 @dataclass
-class Deliverer:
+class Deliverer(Background):
     """A thread beside the API. Several may run: each attempt is counted before it is made."""
 
+    called = "webhooks"
     store: Store
     settings: Settings
-    stopping: threading.Event = field(default_factory=threading.Event)
     flying: dict[asyncio.Task[None], str] = field(default_factory=dict[asyncio.Task[None], str])
 
-    def start(self) -> threading.Thread:
-        """Run until `stop`."""
-        thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="webhooks", daemon=True)
-        thread.start()
-        return thread
+    def _run(self) -> None:
+        """Attempts that are under way when it is asked to end are given up, and made again later."""
+        asyncio.run(self._loop())
 
-    def stop(self) -> None:
-        """Ask the thread to end. Attempts that are under way are given up, and made again later."""
-        self.stopping.set()
-
-    async def _run(self) -> None:
+    async def _loop(self) -> None:
         guard = Guarded(networks(self.settings.webhook_networks))
         async with httpcore.AsyncConnectionPool(
             certificates(), max_connections=AT_ONCE, max_keepalive_connections=0, network_backend=guard

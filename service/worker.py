@@ -87,7 +87,7 @@ class Worker:
         finally:
             watch.cancel()
             await self._hand_back_all()
-            heartbeat.stopping.set()
+            heartbeat.stop()
             await asyncio.to_thread(beating.join, 1)  # without Redis its goodbye is not worth the wait
             for key, filled in self.engine.filled().items():
                 log.info("%s: %.1f rows a call of at most %d, %d calls", key, filled.mean, filled.limit, filled.calls)

@@ -10,10 +10,9 @@ import select
 import signal
 import subprocess
 import sys
-import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import IO, Literal
 
 import redis
@@ -26,6 +25,7 @@ from service.artifacts import Artifacts
 from service.feeder import Feeder
 from service.settings import Settings
 from service.store import Store, batches
+from service.threads import Background
 
 log = logging.getLogger("winnow.batches")
 PAUSE = 0.5
@@ -42,25 +42,15 @@ class Where(BaseModel):
 
 
 @dataclass
-class Aside:
+class Aside(Background):
     """The thread that keeps the process, once there is a batch. Of several API's, the one whose feeder leads drives."""
 
+    called = "batches"
     store: Store
     artifacts: Artifacts
     feeder: Feeder
     settings: Settings
-    stopping: threading.Event = field(default_factory=threading.Event)
     child: "subprocess.Popen[bytes] | None" = None
-
-    def start(self) -> threading.Thread:
-        """Run until `stop`."""
-        thread = threading.Thread(target=self._run, name="batches", daemon=True)
-        thread.start()
-        return thread
-
-    def stop(self) -> None:
-        """Ask the thread to end."""
-        self.stopping.set()
 
     def _run(self) -> None:
         while not self.stopping.wait(PAUSE):
