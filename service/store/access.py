@@ -60,6 +60,23 @@ def mine(table: Table) -> sa.ColumnElement[bool]:
     return sa.true() if owner is None else table.c.owner == owner
 
 
+def found(connection: sa.Connection, table: Table, name: str, what: str) -> sa.Row[Any]:
+    """The row of that public id, if it may be seen. Raises Missing."""
+    row = connection.execute(sa.select(table).where(table.c.name == name, mine(table))).first()
+    if row is None:
+        raise Missing(f"no {what} {name[:100]!r}")
+    return row
+
+
+def newest(
+    connection: sa.Connection, query: sa.Select[Any], table: Table, limit: int, after: sa.Row[Any] | None
+) -> Sequence[sa.Row[Any]]:
+    """So many rows of a query over the table, the newest first, after that one."""
+    if after is not None:
+        query = query.where(table.c.id < after.id)
+    return connection.execute(query.order_by(table.c.id.desc()).limit(limit)).all()
+
+
 def share(owner: str | None) -> str:
     """What stands for an owner in the names of streams: short, and without what an owner may be called."""
     return "" if owner is None else hashlib.blake2b(owner.encode(), digest_size=6).hexdigest()

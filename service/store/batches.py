@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from service.store.access import KEY, OWNER, Missing, mine
+from service.store.access import KEY, OWNER, found, mine, newest
 from service.store.batch_tables import OPEN, batches
 from service.store.schema import jobs
 
@@ -35,18 +35,13 @@ def create(connection: sa.Connection, endpoint: str, window: tuple[str, float], 
 
 def find(connection: sa.Connection, name: str) -> Row:
     """A batch by its public id. Raises Missing."""
-    row = connection.execute(sa.select(batches).where(batches.c.name == name, mine(batches))).first()
-    if row is None:
-        raise Missing(f"no batch {name[:100]!r}")
-    return row
+    return found(connection, batches, name, "batch")
 
 
 def page(connection: sa.Connection, limit: int, after: str | None) -> Sequence[Row]:
     """Batches, newest first, `after` the one of that public id."""
-    query = sa.select(batches).where(mine(batches)).order_by(batches.c.id.desc()).limit(limit)
-    if after is not None:
-        query = query.where(batches.c.id < find(connection, after).id)
-    return connection.execute(query).all()
+    query = sa.select(batches).where(mine(batches))
+    return newest(connection, query, batches, limit, None if after is None else find(connection, after))
 
 
 def opened(connection: sa.Connection) -> Sequence[Row]:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from service import catalog
 from service.spec import JobSpec, Span
 from service.store import quotas
-from service.store.access import Missing, mine
+from service.store.access import Missing, mine, newest
 from service.store.jobs import Conflict, emit, find, hold
 from service.store.schema import TERMINAL, items, jobs, shards
 
@@ -35,10 +35,8 @@ def named(connection: sa.Connection, letter: str) -> sa.Row[Any]:
 
 def page(connection: sa.Connection, limit: int, after: str | None) -> Sequence[sa.Row[Any]]:
     """Dead letters, newest job first, `after` the one of that public id."""
-    query = DEAD.where(FAILED, mine(jobs)).order_by(shards.c.id.desc()).limit(limit)
-    if after is not None:
-        query = query.where(shards.c.id < named(connection, after).id)
-    return connection.execute(query).all()
+    last = None if after is None else named(connection, after)
+    return newest(connection, DEAD.where(FAILED, mine(jobs)), shards, limit, last)
 
 
 def requeue(connection: sa.Connection, letter: str) -> sa.Row[Any]:

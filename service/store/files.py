@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from service.store.access import OWNER, Missing, mine
+from service.store.access import OWNER, found, mine, newest
 from service.store.batch_tables import OPEN, batches, files
 from service.store.jobs import Conflict
 
@@ -25,20 +25,15 @@ def create(connection: sa.Connection, filename: str, purpose: str, size: int, sh
 
 def find(connection: sa.Connection, name: str) -> Row:
     """A file by its public id. Raises Missing."""
-    row = connection.execute(sa.select(files).where(files.c.name == name, mine(files))).first()
-    if row is None:
-        raise Missing(f"no file {name[:100]!r}")
-    return row
+    return found(connection, files, name, "file")
 
 
 def page(connection: sa.Connection, limit: int, after: str | None, purpose: str | None) -> Sequence[Row]:
     """Files, newest first, `after` the one of that public id."""
-    query = sa.select(files).where(mine(files)).order_by(files.c.id.desc()).limit(limit)
+    query = sa.select(files).where(mine(files))
     if purpose is not None:
         query = query.where(files.c.purpose == purpose)
-    if after is not None:
-        query = query.where(files.c.id < find(connection, after).id)
-    return connection.execute(query).all()
+    return newest(connection, query, files, limit, None if after is None else find(connection, after))
 
 
 def delete(connection: sa.Connection, name: str) -> str | None:

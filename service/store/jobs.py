@@ -16,7 +16,7 @@ from service.planner import shards as planned
 from service.planner import stop_reason
 from service.spec import JobSpec, Span
 from service.store import clock, outbox, quotas
-from service.store.access import KEY, OWNER, Missing, mine, share
+from service.store.access import KEY, OWNER, found, mine, newest, share
 from service.store.schema import TERMINAL, deleted, events, items, jobs, judges, shards
 
 # Statements of every commit are built once: building costs more than running them.
@@ -194,10 +194,7 @@ def add_shards(connection: sa.Connection, job: sa.Row[Any], plan: Sequence[Seque
 
 def find(connection: sa.Connection, name: str) -> sa.Row[Any]:
     """A job by its public id. Raises Missing."""
-    row = connection.execute(sa.select(jobs).where(jobs.c.name == name, mine(jobs))).first()
-    if row is None:
-        raise Missing(f"no job {name[:100]!r}")
-    return row
+    return found(connection, jobs, name, "job")
 
 
 def ended(connection: sa.Connection, ids: Sequence[int]) -> Sequence[int]:
@@ -208,10 +205,8 @@ def ended(connection: sa.Connection, ids: Sequence[int]) -> Sequence[int]:
 
 def page(connection: sa.Connection, limit: int, after: str | None) -> Sequence[sa.Row[Any]]:
     """Jobs without their specs, newest first, `after` the one of that public id."""
-    query = sa.select(*SHORT).where(mine(jobs)).order_by(jobs.c.id.desc()).limit(limit)
-    if after is not None:
-        query = query.where(jobs.c.id < find(connection, after).id)
-    return connection.execute(query).all()
+    query = sa.select(*SHORT).where(mine(jobs))
+    return newest(connection, query, jobs, limit, None if after is None else find(connection, after))
 
 
 def cancel(connection: sa.Connection, name: str) -> sa.Row[Any]:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy import Column, Float, Integer, Table, Text
 
 from service.store import presets
-from service.store.access import KEY, OWNER, Missing, mine
+from service.store.access import KEY, OWNER, found, mine, newest
 from service.store.jobs import Conflict, own
 from service.store.schema import Number, metadata
 
@@ -87,18 +87,13 @@ def unclaimed(connection: sa.Connection, preset: str) -> None:
 
 def find(connection: sa.Connection, name: str) -> Row:
     """A tune by its public id. Raises Missing."""
-    row = connection.execute(sa.select(tunes).where(tunes.c.name == name, mine(tunes))).first()
-    if row is None:
-        raise Missing(f"no tune {name[:100]!r}")
-    return row
+    return found(connection, tunes, name, "tune")
 
 
 def page(connection: sa.Connection, limit: int, after: str | None) -> Sequence[Row]:
     """Tunes, newest first, `after` the one of that public id."""
-    query = sa.select(tunes).where(mine(tunes)).order_by(tunes.c.id.desc()).limit(limit)
-    if after is not None:
-        query = query.where(tunes.c.id < find(connection, after).id)
-    return connection.execute(query).all()
+    query = sa.select(tunes).where(mine(tunes))
+    return newest(connection, query, tunes, limit, None if after is None else find(connection, after))
 
 
 def opened(connection: sa.Connection) -> Sequence[Row]:
