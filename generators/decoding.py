@@ -31,7 +31,7 @@ class Network:
     """One model's weights and what it has read. Nothing is loaded before the first use.
 
     path: says where the model is. dtype and device: where its weights live, and as what. settings: of all jobs on it,
-    by the digests that rows carry.
+    by the digests that rows carry. padded: rows that its calls have been filled up with, see `least`.
     """
 
     name: str
@@ -40,6 +40,8 @@ class Network:
     device: Callable[[], str]
     memory: Memory = field(default_factory=lambda: Memory(LIMIT))
     settings: dict[int, Manner] = field(default_factory=dict[int, Manner])
+    padded: int = 0
+    _counting: Lock = field(default_factory=Lock)
 
     @cached_property
     def loaded(self) -> Pretrained:
@@ -136,6 +138,8 @@ class Network:
         block, start = self._held(rows)
         step = stepped(groups, block, start, rows.place, self.least)
         padded = np.arange(max(self.least, len(ids))) % len(ids)  # whoever is alone gets company: see `least`
+        with self._counting:
+            self.padded += len(padded) - len(ids)
         tokens = torch.from_numpy(ids[padded, lengths[padded] - 1].astype(np.int64)).to(block.values.device)
         at = torch.from_numpy(lengths[padded] - 1).to(block.values.device)
         model = self.loaded.model

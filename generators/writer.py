@@ -60,6 +60,11 @@ class Writer:
         """Rows of a call: more gain little. Not measured, as a step may be long, and a busy machine would mislead."""
         return LIMIT if self.network.device() == "cpu" else 4 * LIMIT
 
+    @property
+    def padded(self) -> int:
+        """Rows that the network's calls have been filled up with."""
+        return self.network.padded
+
     def start(self, items: Sequence[Item], keys: Words) -> Rows:
         """The prompts. Raises ValueError for one that leaves no room for an answer."""
         n, tokenizer = len(keys), self.network.loaded.tokenizer

@@ -220,7 +220,8 @@ class Generator(Protocol):
     on the rows alone. `steps`: the most steps that a row takes. `price`: evaluations that one step of one row costs, at
     most; a column `evaluations` (int64, so far) says what they were. `async def advance` serves several calls at once
     and batches by itself (see `Remote`). `tokens`, if there is one: those that one step of one row generates, at most.
-    `limit`, if there is one: the best number of rows in a call, which is measured else.
+    `limit`, if there is one: the best number of rows in a call, which is measured else. `padded`, if there is one: rows
+    that its calls have been filled up with so far, for nobody.
     """
 
     @property

@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict
 class Batches(BaseModel):
     """What the networks of one model have done on a worker.
 
-    room: rows that all calls could have held at `limit`. evaluations: rows times the price of one. seconds: how long
+    room: rows that all calls could have held at `limit`. padded: rows that the model filled its calls up with, for
+    nobody, beside `rows`. evaluations: rows times the price of one. seconds: how long
     the worker has held a shard of the model, from its claim to its end.
     """
 
@@ -17,6 +18,7 @@ class Batches(BaseModel):
     calls: int = 0
     rows: int = 0
     room: int = 0
+    padded: int = 0
     limit: int = 0
     evaluations: int = 0
     seconds: float = 0.0
@@ -28,7 +30,8 @@ class Batches(BaseModel):
 
     def beside(self, other: Self) -> Self:
         """Both together; limit and seconds are the larger ones."""
-        added = {name: getattr(self, name) + getattr(other, name) for name in ("calls", "rows", "room", "evaluations")}
+        counts = ("calls", "rows", "room", "padded", "evaluations")
+        added = {name: getattr(self, name) + getattr(other, name) for name in counts}
         limit, seconds = max(self.limit, other.limit), max(self.seconds, other.seconds)
         return type(self)(**added, limit=limit, seconds=seconds)
 

@@ -3,8 +3,9 @@
 import asyncio
 import logging
 import time
-from collections.abc import Collection, Hashable
+from collections.abc import Callable, Collection, Hashable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -26,11 +27,15 @@ MOST = 64
 
 
 class Network(NamedTuple):
-    """A network that is loaded here: its model, what it has done, evaluations that a row of a call costs."""
+    """A network that is loaded here: its model, what it has done, evaluations that a row of a call costs.
+
+    padded: asks for the rows that its calls have been filled up with.
+    """
 
     model: str
     filled: Filled
     price: int = 1
+    padded: Callable[[], int] = int
 
 
 class Unloadable(Exception):
@@ -95,7 +100,8 @@ class Jobs:
         prepared, network = bench.prepared, bench.generator.batch_key
         await self.engine.load(prepared.model.plugin.name, bench.generator, prepared.spec.items[0])
         filled = self.engine.batchers[network, "advance"].filled
-        self.networks.setdefault(network, Network(prepared.model.plugin.name, filled, bench.generator.price))
+        padded = partial(getattr, bench.generator, "padded", 0)
+        self.networks.setdefault(network, Network(prepared.model.plugin.name, filled, bench.generator.price, padded))
         return Job(row.name, bench, asked + left, filled, row.extended)
 
     def forget(self, working: Collection[int]) -> None:
@@ -106,9 +112,10 @@ class Jobs:
     def batches(self) -> dict[str, Batches]:
         """What each model's networks have done; safe in any thread."""
         found: dict[str, Batches] = {}
-        for name, filled, price in list(self.networks.values()):
+        for name, filled, price, padded in list(self.networks.values()):
             calls, rows, limit = filled.calls, filled.rows, filled.limit
             done = {"calls": calls, "rows": rows, "room": calls * limit, "limit": limit, "evaluations": rows * price}
+            done["padded"] = padded()
             found[name] = found.get(name, Batches()).beside(Batches(**done, seconds=self.busy.seconds(name)))
         return found
 

@@ -117,6 +117,7 @@ def _batches(beats: Sequence[Beat]) -> Iterator[Metric]:
     labels = ["worker", "model"]
     calls = CounterMetricFamily("winnow_batch_calls", "Network calls", labels=labels)
     rows = CounterMetricFamily("winnow_batch_rows", "Rows in network calls", labels=labels)
+    padded = CounterMetricFamily("winnow_batch_padded_rows", "Rows that fill up calls, for nobody", labels=labels)
     limit = GaugeMetricFamily("winnow_batch_limit", "Rows that a network call may hold", labels=labels)
     fill = GaugeMetricFamily("winnow_batch_fill", "Mean rows of a network call over its limit", labels=labels)
     for beat in beats:
@@ -124,7 +125,8 @@ def _batches(beats: Sequence[Beat]) -> Iterator[Metric]:
             named = [beat.worker, model]
             calls.add_metric(named, batches.calls)
             rows.add_metric(named, batches.rows)
+            padded.add_metric(named, batches.padded)
             limit.add_metric(named, batches.limit)
             if batches.fill is not None:
                 fill.add_metric(named, batches.fill)
-    yield from (calls, rows, limit, fill)
+    yield from (calls, rows, padded, limit, fill)

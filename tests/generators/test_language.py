@@ -186,6 +186,17 @@ def test_memory_is_bounded(tiny: Any) -> None:
     assert {id(block) for block, _ in memory.places.values()} <= set(memory.blocks)
 
 
+@pytest.mark.parametrize("missing", [1, 0])
+def test_rows_that_are_made_up_are_counted(tiny: Any, missing: int) -> None:
+    generator = tiny(max_tokens=12)
+    least = generator.network.least
+    rows = generator.advance(begun(generator, [ITEMS[0]] * (least - missing)))
+    before = generator.padded
+    generator.advance(rows)
+    assert least > 1
+    assert generator.padded == before + missing
+
+
 def test_lines_cost_their_tokens_and_waiting_is_free(tiny: Any) -> None:
     generator = tiny(max_tokens=40, step={"unit": "regex", "pattern": "[a-m]", "most": 5, "tokens": 8}, logprobs=True)
     rows, tokenizer = begun(generator, ITEMS * 4), generator.network.loaded.tokenizer

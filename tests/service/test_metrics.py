@@ -201,12 +201,12 @@ def test_a_heart_without_a_queue_can_be_stopped() -> None:
 def test_networks_of_one_model_are_added_up(store: Store) -> None:
     held = Jobs(store, Engine())
     held.networks = {
-        "a": Network("m", Filled(3, 10, 4), price=2),
-        "b": Network("m", Filled(1, 16, 16)),
+        "a": Network("m", Filled(3, 10, 4), price=2, padded=lambda: 5),
+        "b": Network("m", Filled(1, 16, 16), padded=lambda: 1),
         "c": Network("n", Filled(limit=8)),
     }
     found = held.batches()
-    assert found["m"] == Batches(calls=4, rows=26, room=3 * 4 + 16, limit=16, evaluations=2 * 10 + 16)
+    assert found["m"] == Batches(calls=4, rows=26, room=3 * 4 + 16, padded=6, limit=16, evaluations=2 * 10 + 16)
     assert found["m"].fill == 26 / 28
     assert (found["n"].limit, found["n"].fill) == (8, None)
 
