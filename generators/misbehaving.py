@@ -48,12 +48,17 @@ class Faults:
 
 @dataclass
 class Stats:
-    """What came so far. closed: connections that the client closed while their request was worked on."""
+    """What came so far.
+
+    flying: requests that are worked on; hanging: those of them that are never answered. closed: connections that the
+    client closed while their request was worked on.
+    """
 
     requests: int = 0
     samples: int = 0
     tokens: int = 0
     flying: int = 0
+    hanging: int = 0
     most: int = 0
     closed: int = 0
     by_status: Counter[int] = field(default_factory=Counter[int])
@@ -154,7 +159,7 @@ class Misbehaving:
         if fate() < faults.errors:
             return self._fault(connection, 500)
         if fate() < faults.hangs:
-            await asyncio.sleep(3600)
+            await self._hang()
         if fate() < faults.resets:
             connection.transport.close()
             return 0
@@ -165,6 +170,13 @@ class Misbehaving:
             return 0
         connection.send(200, self._reply(path, asked, fate))
         return 200
+
+    async def _hang(self) -> None:
+        self.stats.hanging += 1
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            self.stats.hanging -= 1
 
     def _fault(self, connection: Connection, status: int, more: str = "") -> int:
         text = json.dumps({"error": {"message": TEXTS[status] + more, "type": "x", "code": status}})

@@ -4,10 +4,8 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import time
 import tomllib
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -39,23 +37,20 @@ def shell(command: str, port: int = 8000, **environment: str) -> subprocess.Comp
 
 @pytest.fixture(scope="module")
 def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """The README's `winnow serve`, on a free port."""
+    """The README's `winnow serve`, on a port of the kernel's choice, which it says once it answers."""
     (command,) = blocks("bash", "winnow serve")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        number = free.getsockname()[1]
     folder = tmp_path_factory.mktemp("serve")
-    words = [*command.replace(".venv/bin", str(BIN)).split(), "--port", str(number), "--data-dir", str(folder)]
-    server = subprocess.Popen(words, stdout=subprocess.DEVNULL)
-    for _ in range(200):
+    words = [*command.replace(".venv/bin", str(BIN)).split(), "--port", "0", "--data-dir", str(folder)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as server:
         try:
-            assert httpx.get(f"http://127.0.0.1:{number}/readyz", trust_env=False).status_code == 200
-            break
-        except httpx.TransportError:
-            time.sleep(0.1)
-    yield number
-    server.send_signal(signal.SIGTERM)
-    assert server.wait(30) == 0
+            assert server.stdout
+            url = server.stdout.readline().partition("answers at ")[2].partition(",")[0]
+            assert httpx.get(f"{url}/readyz", trust_env=False).status_code == 200
+            yield int(url.rpartition(":")[2])
+            server.send_signal(signal.SIGTERM)
+            assert server.wait(30) == 0
+        finally:
+            server.kill()
 
 
 def test_every_block_has_a_test() -> None:

@@ -3,11 +3,13 @@
 import asyncio
 import json
 import os
+import secrets
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
@@ -51,9 +53,12 @@ def listening(command: list[str], port: int, log: Path) -> subprocess.Popen[byte
 
 
 def free() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
+    """A port that nobody has, below those that the kernel gives to whoever connects: no client takes it meanwhile."""
+    while True:
+        port = 12_000 + secrets.randbelow(10_000)
+        with suppress(OSError), socket.socket() as found:
+            found.bind(("127.0.0.1", port))
+            return port
 
 
 def served(file: Path, folder: Path) -> None:

@@ -130,8 +130,10 @@ class Half(Elsewhere):
     """Every second row answers at once, the others in days."""
 
     batch_key = "half"
+    begun: Any = field(default_factory=asyncio.Event)
 
     async def advance(self, rows: Rows) -> Rows:
+        self.begun.set()
         slow = asyncio.ensure_future(Elsewhere.advance(replace(self, seconds=1e6), rows[1::2]))
         first = await super().advance(rows[::2])
         with suppress(asyncio.CancelledError):
@@ -192,13 +194,15 @@ def test_a_stopped_search_whose_model_keeps_nothing() -> None:
 
 @dataclass(frozen=True)
 class Queueing(Elsewhere):
-    """Its server takes one search at a time; sent says when, on the loop's clock, each came to its turn."""
+    """Its server takes one search at a time; asked and sent say when each came, and came to its turn."""
 
     batch_key = "queueing"
     place: Any = field(default_factory=lambda: asyncio.Semaphore(1))
+    asked: list[float] = field(default_factory=list[float])
     sent: list[float] = field(default_factory=list[float])
 
     async def advance(self, rows: Rows) -> Rows:
+        self.asked.append(asyncio.get_running_loop().time())
         async with self.place:
             self.sent.append(asyncio.get_running_loop().time())
             await asyncio.sleep(30)
@@ -220,7 +224,9 @@ def test_searches_that_are_stopped_together_send_nothing_more() -> None:
     async def main() -> list[Outcome]:
         engine = Engine()
         searches = [asyncio.create_task(one(engine, number)) for number in range(6)]
-        await asyncio.sleep(0.6)
+        async with asyncio.timeout(10):
+            while len(model.asked) < 6:
+                await asyncio.sleep(0.01)
         told.append("cancelled")
         return await asyncio.wait_for(asyncio.gather(*searches), 10)
 
@@ -230,15 +236,17 @@ def test_searches_that_are_stopped_together_send_nothing_more() -> None:
 
 def test_a_cancelled_search_leaves_no_request_behind() -> None:
     async def main() -> None:
-        task, config = Task(Item(id="a"), 0, 0, 8), BestOfN(n=8)
-        tools = ready(Engine(), Half(), RED, "best_of_n", config, task)
+        task, config, model = Task(Item(id="a"), 0, 0, 8), BestOfN(n=8), Half()
+        tools = ready(Engine(), model, RED, "best_of_n", config, task)
         search = asyncio.create_task(run(best_of_n(task, tools, config), tools))
-        await asyncio.sleep(0.05)
+        await asyncio.wait_for(model.begun.wait(), 10)
+        await asyncio.sleep(0)  # the rows that answer in days are asked for
         search.cancel()
         with pytest.raises(asyncio.CancelledError):
             await search
-        await asyncio.sleep(0.1)  # the word is passed on in a few turns of the loop
-        assert asyncio.all_tasks() == {asyncio.current_task()}
+        async with asyncio.timeout(10):  # the word is passed on in a few turns of the loop
+            while asyncio.all_tasks() != {asyncio.current_task()}:
+                await asyncio.sleep(0.01)
 
     asyncio.run(main())
 

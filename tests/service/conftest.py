@@ -100,8 +100,8 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def broker(valkey: str) -> Iterator[Broker]:
-    """An empty queue whose leases last 0.2 s."""
-    broker = Broker(valkey, 0.2)
+    """An empty queue. Its leases outlast any test, on a slow machine too."""
+    broker = Broker(valkey, 600.0)
     broker.redis.flushall()
     yield broker
     broker.redis.close()

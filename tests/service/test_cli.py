@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
-from helping import done, end, items, job, until
+from helping import done, end, free_port, items, job, until
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -230,9 +230,7 @@ def test_api_and_worker_apart(tmp_path: Path, valkey: str) -> None:
     """The set-up of many machines, on one: nothing is shared but Redis and the database."""
     env = {"WINNOW_REDIS_URL": valkey, "WINNOW_DATABASE_URL": f"sqlite:///{tmp_path / 'x.db'}"}
     env |= {"WINNOW_ARTIFACTS_URL": str(tmp_path / "a")}
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     with contextlib.ExitStack() as undo:
 
         def start(*words: str) -> "subprocess.Popen[bytes]":

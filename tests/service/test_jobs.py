@@ -137,27 +137,31 @@ def test_prefer_wait_and_location(client: Client) -> None:
     assert quick.json()["state"] == "completed"
     assert client.http.get(quick.headers["location"]).json() == quick.json()
     started = time.monotonic()
-    slow = client.http.post("/v1/jobs", json=job(1, 500, model=SLOW), headers={"Prefer": "wait=1"})
-    assert 0.9 < time.monotonic() - started < 4
-    assert slow.json()["state"] in ("queued", "in_progress")
-    client.cancel(slow.json()["id"])
-    started = time.monotonic()
-    client.http.post("/v1/jobs", json=job(1, 1), headers={"Prefer": "wait=0"})
-    assert time.monotonic() - started < 1
+    slow = client.http.post("/v1/jobs", json=job(1, 5000, model=SLOW), headers={"Prefer": "wait=1"})  # 50 s of work
+    assert 0.9 < time.monotonic() - started < 30
+    at_once = client.http.post("/v1/jobs", json=job(1, 500, model=SLOW), headers={"Prefer": "wait=0"})
+    for response in (slow, at_once):
+        assert response.json()["state"] in ("queued", "in_progress")
+        client.cancel(response.json()["id"])
 
 
 def test_many_who_wait_do_not_hold_up_the_rest(client: Client) -> None:
-    spec = job(1, 200, model=SLOW)
+    """Sixty jobs of 30 s of work each, of which none ends before the rest has its answers."""
+
+    def newest() -> set[str]:
+        return {view["id"] for view in client.http.get("/v1/jobs?limit=100").json()["data"]}
+
+    before, spec = newest(), job(1, 3000, model=SLOW)
     with ThreadPoolExecutor(60) as pool:
-        waiting = [pool.submit(client.submit, spec, None, 2) for _ in range(60)]
-        until(lambda: len(client.http.get("/v1/jobs?limit=100").json()["data"]) >= 60)
-        started = time.monotonic()
+        waiting = [pool.submit(client.submit, spec, None, 60) for _ in range(60)]
+        mine = until(lambda: len(new := newest() - before) == 60 and new)
         for _ in range(5):
             assert client.http.get("/healthz").status_code == 200
             client.http.get("/v1/jobs?limit=1").raise_for_status()
-        assert time.monotonic() - started < 1.5
-        for future in waiting:
-            client.cancel(future.result(30).id)
+        assert not any(future.done() for future in waiting)
+        for name in mine:
+            client.cancel(name)
+        assert {future.result(60).id for future in waiting} == mine
 
 
 def test_idempotency(client: Client) -> None:
@@ -236,13 +240,13 @@ def test_verifier_seconds(client: Client) -> None:
 
 
 def test_deadline(client: Client) -> None:
-    view = client.submit(job(2, 500, model=SLOW, budget={"seconds": 1.5}))
-    last = ended(client, view.id, 20)
+    view = client.submit(job(2, 2000, model=SLOW, budget={"seconds": 1.5}))  # 40 s of work
+    last = ended(client, view.id)
     assert last.state == "completed"
     assert last.stop_reason == "deadline"
     assert last.finished_at
     assert last.started_at
-    assert last.finished_at - last.started_at < 6
+    assert last.finished_at - last.started_at < 30
     assert last.counts.candidates == len(list(client.candidates(view.id)))
     client.curve(view.id)
     now = done(client, job(2, 3, budget={"seconds": 0}))
@@ -384,14 +388,12 @@ def test_one_item_fails_the_others_finish(client: Client) -> None:
 
 
 def test_every_item_fails(client: Client) -> None:
-    started = time.monotonic()
     view = client.submit(job(model="outside/by_prompt", items=items("boom", "boom")), wait=30)
     assert view.state == "failed"
     assert view.error
     assert "boom" in view.error
     assert view.stop_reason == "error"
     assert view.counts.failed == 2
-    assert time.monotonic() - started < 10
 
 
 @pytest.mark.parametrize("prompt", ["surrogate", "nan", "object"])

@@ -5,7 +5,6 @@ import logging
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
-from helping import end, job, until
+from helping import end, free_port, job, until
 from starlette.testclient import TestClient
 
 from service import logs
@@ -105,12 +104,6 @@ def test_request_ids(api: TestClient, caplog: pytest.LogCaptureFixture) -> None:
     assert routes[-5:-2] == [("GET", "/bug", 500), ("GET", "none", 404), ("GET", "/v1/jobs", 422)]
     assert routes[-2:] == [("POST", "/v1/jobs", 202), ("GET", "/v1/jobs/{job}", 200)]
     assert said[-1]["job"] == created
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
 
 
 @pytest.fixture

@@ -79,6 +79,13 @@ def fresh(model: Any, n: int, item: Item = ITEM, seed: int = 0) -> Rows:
     return model.start([item] * n, keys.rows(keys.problem(seed, item.id), 0, n))
 
 
+async def seen(condition: Callable[[], bool]) -> None:
+    """Wait until something is so."""
+    async with asyncio.timeout(30):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
 def lost(answers: Sequence[Any]) -> list[str]:
     """Why answers could not be had."""
     return [answer.reason for answer in answers if isinstance(answer, Failed)]

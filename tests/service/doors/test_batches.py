@@ -4,12 +4,14 @@ import base64
 import json
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
+import sqlalchemy as sa
 from helping import offspring, refused, until
 from openai import OpenAI
 
@@ -19,6 +21,7 @@ from service.artifacts import Artifacts
 from service.client import Client
 from service.embedded import Stack
 from service.store import Store, batches, files, jobs
+from service.store.batch_tables import batches as batch_table
 
 CHAT, IMAGES = "/v1/chat/completions", "/v1/images/generations"
 
@@ -141,20 +144,26 @@ def test_too_many_lines() -> None:
     assert [fault.code for fault in checked(data, CHAT)[1]] == ["too_many_requests"]
 
 
-def test_cancelled_and_expired(sdk: OpenAI) -> None:
+def test_cancelled_and_expired(sdk: OpenAI, stack: Stack) -> None:
     """What is answered is kept, what is not says why."""
+    store = Store(stack.settings.database)
     for how in ("cancelled", "expired"):
         lines = [line("quick", "x"), line("slow", "slow", max_tokens=3)]
-        batch = begun(sdk, packed(*lines), window="24h" if how == "cancelled" else "4s")
+        batch = begun(sdk, packed(*lines), window="90m")
         until(lambda name=batch.id: sdk.batches.retrieve(name).request_counts.completed == 1, 20)  # type: ignore[misc,union-attr]
         if how == "cancelled":
             assert sdk.batches.cancel(batch.id).status == "cancelling"
+        else:
+            assert (batch.expires_at or 0) - batch.created_at == 90 * 60
+            mine = sa.update(batch_table).where(batch_table.c.name == batch.id).values(expires=time.time())
+            store.write(lambda connection, mine=mine: connection.execute(mine))  # its time is over
         batch = at_end(sdk, batch, 20)
         assert batch.status == how
         assert [one["custom_id"] for one in lines_of(sdk, batch.output_file_id)] == ["quick"]
         (lost,) = lines_of(sdk, batch.error_file_id)
         assert (lost["custom_id"], lost["error"]["code"]) == ("slow", f"batch_{how}")
         assert sdk.batches.cancel(batch.id).status == how  # too late, and harmless
+    store.close()
 
 
 def test_the_process_that_drives_batches_is_killed(sdk: OpenAI) -> None:
@@ -167,7 +176,7 @@ def test_the_process_that_drives_batches_is_killed(sdk: OpenAI) -> None:
     batch = at_end(sdk, batch)
     assert (batch.status, batch.error_file_id) == ("completed", None)
     assert sorted(one["custom_id"] for one in lines_of(sdk, batch.output_file_id)) == sorted(ids)
-    assert not Path(f"/proc/{driver}").exists()
+    until(lambda: not Path(f"/proc/{driver}").exists(), 20)
 
 
 def test_files(sdk: OpenAI, client: Client) -> None:

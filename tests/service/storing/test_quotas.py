@@ -1,6 +1,8 @@
 """What a key may spend: held at submit, settled by shard, exact whatever dies; and how a refusal reads."""
 
 import json
+import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -177,7 +179,7 @@ def test_the_account_is_what_was_committed(served: tuple[Any, Client, Store, str
     for _ in range(3):
         time.sleep(0.4)
         for pid in pids(stack)[:1]:
-            stack.children[next(n for n, c in stack.children.items() if c.pid == pid)].kill()
+            os.kill(pid, signal.SIGKILL)
     assert ended(client, name).state == "completed"
     with store.reading() as connection:
         sums = [sa.func.sum(table.c[name]) for name in ("evaluations", "tokens", "candidates")]

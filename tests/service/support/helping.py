@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -171,10 +172,15 @@ def offspring(pid: int) -> list[int]:
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
+    """A port that nobody has, below those that the kernel gives to whoever connects: no client takes it meanwhile.
+
+    So is the one 10,000 above it, for the bus of a Redis in a Cluster.
+    """
+    while True:
+        port = 12_000 + secrets.randbelow(10_000)
+        with contextlib.suppress(OSError), socket.socket() as free:
+            free.bind(("127.0.0.1", port))
+            return port
 
 
 def end(process: "subprocess.Popen[Any]") -> None:

@@ -5,7 +5,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -13,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import sqlalchemy as sa
+from helping import free_port
 
 from service.store import Store, plain
 
@@ -40,9 +40,7 @@ def server() -> Iterator[str]:
         [initdb, "-D", data, "-U", "winnow", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8"],
         check=True, capture_output=True, user=user, cwd=folder,
     )  # fmt: skip
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     options = ["-c", "fsync=off", "-c", "max_connections=200", "-c", "listen_addresses=127.0.0.1", "-k", ""]
     log = (folder / "log").open("wb")
     child = subprocess.Popen(

@@ -2,7 +2,6 @@
 
 import contextlib
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import redis
-from helping import end, until
+from helping import end, free_port, until
 
 from service.connecting import connected
 from service.redis_server import redis_program
@@ -19,15 +18,11 @@ HOST = "127.0.0.1"
 
 
 def ports(n: int) -> list[int]:
-    """Free ones. Those of a Cluster have their bus at 10,000 above."""
-    with contextlib.ExitStack() as held:
-        found: list[int] = []
-        while len(found) < n:
-            one = held.enter_context(socket.socket())
-            one.bind((HOST, 0))
-            if (port := one.getsockname()[1]) < 55_000:
-                found.append(port)
-        return found
+    """Free ones, each another."""
+    found: set[int] = set()
+    while len(found) < n:
+        found.add(free_port())
+    return list(found)
 
 
 def pings(url: str) -> bool:
