@@ -341,6 +341,22 @@ def test_what_cannot_be_honoured(client: Client, changes: Any, body: Any, said: 
     assert client.job(view.id) == before
 
 
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({}, "n"),
+        ({"search": {"method": "feynman_kac", "particles": 4}}, "repeats"),
+        ({"search": {"method": "beam"}}, None),
+        ({"search": {"method": "noise_search", "algorithm": "paths"}}, None),
+    ],
+)
+def test_a_job_says_in_which_field_it_grows(client: Client, changes: Any, field: str | None) -> None:
+    view = done(client, job(1, **changes))
+    assert view.extends == client.job(view.id).extends == field
+    again = client.rescore(view.id, {"verifiers": ["toy/quadratic"]}, wait=60)
+    assert (again.state, again.extends) == ("completed", None)
+
+
 def test_other_states(struck: tuple[Stack, Client]) -> None:
     _, client = struck
     running = client.submit(job(1, 400, model=SLOW))
