@@ -48,6 +48,7 @@ def job_view(row: sa.Row[Any], spec: bool = True) -> JobView:
         started_at=row.started,
         finished_at=row.finished,
         extended=row.extended,
+        extended_at=row.extended_at,
         extends=grows(row.model, Search.model_validate(asked["search"])) if asked else None,
         counts=Counts(
             items=row.items,

@@ -1,6 +1,7 @@
 """What the page does with a job that has ended: extend, rescore, delete; what is refused, and for whom."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def test_extend(page: Page, url: str, client: Client) -> None:
     expect(page.get_by_test_id("extend")).to_be_visible()
     page.wait_for_function(f"() => ({LARGEST})() === 64")
     assert page.evaluate("window.loadedOnce")
-    expect(page.locator("dl.facts div", has_text="Extended")).to_contain_text("1")
+    expect(page.locator("dl.facts div", has_text="Extended")).to_contain_text(re.compile("1last .*[0-9]{2}:[0-9]{2}"))
     view = client.job(job)
     assert (view.extended, view.counts.candidates) == (1, 64 * 12)
     page.get_by_test_id("extend").click()

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -275,6 +276,19 @@ def test_events_and_states(client: Client) -> None:
         *("created", "in_progress", "completed"),
         *("extended", "in_progress", "completed"),
     ]
+
+
+def test_when_it_was_last_extended(client: Client) -> None:
+    """Of one job and in lists, by the clock that wrote it."""
+    view = client.submit(job(1, 2), idempotency_key="extended later", wait=30)
+    assert view.extended_at is client.job(view.id).extended_at is None
+    for n in (4, 6):
+        before = time.time()
+        again = client.extend(view.id, {"n": n}, wait=30)
+        assert before <= (again.extended_at or 0) <= time.time()
+    listed = {one["id"]: one["extended_at"] for one in client.http.get("/v1/jobs").json()["data"]}
+    same = client.submit(job(1, 2), idempotency_key="extended later")
+    assert listed[view.id] == client.job(view.id).extended_at == same.extended_at == again.extended_at
 
 
 def test_the_same_request_twice(client: Client) -> None:

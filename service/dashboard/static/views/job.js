@@ -155,7 +155,7 @@ function facts(top, job) {
       spent("verifier_calls", "verifier calls", "Verdicts", number),
       spent("verifier_seconds", "verifier seconds", "Verifier time", seconds),
       spent("seconds", "seconds", "Time", seconds),
-      job.extended ? fact("extended", "Extended", number(job.extended)) : null,
+      job.extended ? fact("extended", "Extended", number(job.extended), ["last ", moment(job.extended_at)]) : null,
     ),
   );
 }
