@@ -37,7 +37,7 @@ from service.checks import (
     unweighted,
 )
 from service.processes import elsewhere
-from service.spec import JobSpec
+from service.spec import JobSpec, Search
 from service.views import PluginView
 from verifiers.builtin import VERIFIERS
 from verifiers.features import FEATURES, Space
@@ -231,14 +231,14 @@ class Rule(NamedTuple):
 
 def rule_of(spec: JobSpec) -> Rule:
     """How a stored job's answers are chosen."""
-    plan = plan_of(spec)
+    plan = plan_of(spec.search)
     return Rule(plan.rule, plan.variety, plan.ballot) if plan else Rule()
 
 
-def plan_of(spec: JobSpec) -> MethodConfig | None:
+def plan_of(search: Search) -> MethodConfig | None:
     """The configuration of a stored job's method; None when the method is no longer installed."""
     try:
-        config = METHODS.find(spec.search.method).config.model_validate(spec.search.config)
+        config = METHODS.find(search.method).config.model_validate(search.config)
     except ValueError:
         return None
     return config if isinstance(config, MethodConfig) else None

@@ -102,7 +102,7 @@ def control_of(run: Ran, ran: Sequence[Ran]) -> Ran:
 
 def is_plain(spec: JobSpec) -> bool:
     """Whether a job draws n answers for each item and does nothing else."""
-    plan = plan_of(spec)
+    plan = plan_of(spec.search)
     return spec.search.method == "best_of_n" and plan is not None and plan.stops is None
 
 

@@ -16,7 +16,7 @@ class Dependence(NamedTuple):
 
 def dependence(spec: JobSpec) -> Dependence:
     """Of a stored job. Answers that are given hang together as in the job that drew them."""
-    plan = plan_of(spec)
+    plan = plan_of(spec.search)
     if spec.model.name != GIVEN:
         return Dependence(plan.stops, plan.piece) if plan else Dependence(None, None)
     given = Given.model_validate(spec.model.config)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from pydantic import Field, JsonValue
 
+from generators.given import GIVEN
 from search.configs import MethodConfig
 from search.metering import Budget
 from search.methods import METHODS
@@ -14,7 +15,7 @@ from search.ports import Frozen
 from service.catalog import Invalid, Prepared, plan_of
 from service.checks import is_together, listed
 from service.planner import fitting, is_plain, packed, prices_of, share, span_size, spans
-from service.spec import JobSpec, Span
+from service.spec import JobSpec, Search, Span
 
 COUNTED = ("evaluations", "tokens", "previews", "verifier_calls")
 Run = tuple[int, int]
@@ -50,7 +51,7 @@ class Stored(NamedTuple):
 
 def enlarged(spec: JobSpec, asked: Extension) -> JobSpec:
     """The spec that the job has from now on; whether its method takes it is for the catalog to say. Raises Invalid."""
-    plan = plan_of(spec)
+    plan = plan_of(spec.search)
     if plan is None or plan.extends is None:
         message = f"{spec.search.method!r} as it is configured here cannot go on where it ended"
         raise Invalid([{"loc": ["search"], "msg": f"{message}; methods that can: {listed(extendable())}"}])
@@ -65,6 +66,12 @@ def enlarged(spec: JobSpec, asked: Extension) -> JobSpec:
     search = spec.search.model_copy(update=asked.search)
     limits = {name: getattr(asked.budget, name) for name in asked.budget.model_fields_set}
     return spec.model_copy(update={"search": search, "budget": spec.budget.model_copy(update=limits)})
+
+
+def grows(model: str, search: Search) -> str | None:
+    """The field of a stored job's search by which it can go on; None where there is none."""
+    plan = None if model == GIVEN else plan_of(search)
+    return plan.extends if plan else None
 
 
 def extendable() -> list[str]:

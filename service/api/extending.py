@@ -55,7 +55,7 @@ def accepted(database: Store, name: str, asked: Extension, key: str | None, brok
 
 def begun(connection: sa.Connection, asked: Asked, grown: Prepared, broker: Broker) -> sa.Row[Any]:
     """The job; its trace is remembered before a feeder can see it."""
-    old = plan_of(asked.spec)
+    old = plan_of(asked.spec.search)
     assert old is not None  # or it could not be enlarged
     row = extending.extend(connection, asked, old, grown)
     broker.remember(row.id)

@@ -9,7 +9,8 @@ import numpy as np
 import sqlalchemy as sa
 
 from service.catalog import rule_of
-from service.spec import JobSpec
+from service.extending import grows
+from service.spec import JobSpec, Search
 from service.store import clock, jobs, results
 from service.views import (
     CandidateView,
@@ -34,6 +35,7 @@ def job_view(row: sa.Row[Any], spec: bool = True) -> JobView:
     used: dict[str, float] = {name: getattr(row, name) for name in names}
     used["seconds"] = clock.worked(row, time.time())
     limits: dict[str, float | None] = json.loads(row.budget)
+    asked: dict[str, Any] | None = json.loads(row.spec) if spec else None
     unspent = {name: limit - used[name] for name, limit in limits.items() if limit is not None}
     return JobView(
         id=row.name,
@@ -46,6 +48,8 @@ def job_view(row: sa.Row[Any], spec: bool = True) -> JobView:
         started_at=row.started,
         finished_at=row.finished,
         extended=row.extended,
+        extended_at=row.extended_at,
+        extends=grows(row.model, Search.model_validate(asked["search"])) if asked else None,
         counts=Counts(
             items=row.items,
             done=row.items_done,
@@ -57,7 +61,7 @@ def job_view(row: sa.Row[Any], spec: bool = True) -> JobView:
             shards_done=row.shards_done,
         ),
         usage=Usage(**used, unspent=unspent),  # type: ignore[arg-type]
-        spec=json.loads(row.spec) if spec else None,
+        spec=asked,
     )
 
 

@@ -60,9 +60,9 @@ def mine(table: Table) -> sa.ColumnElement[bool]:
     return sa.true() if owner is None else table.c.owner == owner
 
 
-def found(connection: sa.Connection, table: Table, name: str, what: str) -> sa.Row[Any]:
-    """The row of that public id, if it may be seen. Raises Missing."""
-    row = connection.execute(sa.select(table).where(table.c.name == name, mine(table))).first()
+def found(connection: sa.Connection, table: Table, name: str, what: str, *more: Any) -> sa.Row[Any]:
+    """The row of that public id, if it may be seen. Raises Missing. more: columns beside the table's."""
+    row = connection.execute(sa.select(table, *more).where(table.c.name == name, mine(table))).first()
     if row is None:
         raise Missing(f"no {what} {name[:100]!r}")
     return row

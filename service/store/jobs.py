@@ -17,7 +17,7 @@ from service.planner import stop_reason
 from service.spec import JobSpec, Span
 from service.store import clock, outbox, quotas
 from service.store.access import KEY, OWNER, found, mine, newest, share
-from service.store.schema import TERMINAL, deleted, events, items, jobs, judges, shards
+from service.store.schema import TERMINAL, deleted, events, extensions, items, jobs, judges, shards
 
 # Statements of every commit are built once: building costs more than running them.
 _OPEN = sa.and_(
@@ -55,10 +55,15 @@ PROGRESS = (
 
 
 SHORT = [column for column in jobs.c if column.name != "spec"]
+LAST_EXTENDED = (
+    sa.select(sa.func.max(extensions.c.at)).where(extensions.c.job == jobs.c.id).scalar_subquery().label("extended_at")
+)
 HOLD = sa.select(jobs.c.id).where(jobs.c.id == sa.bindparam("job_")).with_for_update()  # SQLite locks all at once
 LAST = [sa.select(sa.func.coalesce(sa.func.max(c), 0)).scalar_subquery() for c in (jobs.c.id, deleted.c.job)]
 INSERT = {
-    name: insert.on_conflict_do_nothing(index_elements=["idempotency_key"]).returning(jobs)
+    name: insert.on_conflict_do_nothing(index_elements=["idempotency_key"]).returning(
+        jobs, sa.null().label("extended_at")
+    )
     for name, insert in (
         ("sqlite", sqlite.insert(jobs).values(id=sa.func.max(*LAST) + 1)),  # by itself it would use ids again
         ("postgresql", postgresql.insert(jobs)),
@@ -90,7 +95,7 @@ def made(connection: sa.Connection, key: str | None, digest: str) -> sa.Row[Any]
     """The job that an idempotency key has made. Raises Conflict when it was made of something else."""
     if key is None:
         return None
-    found = connection.execute(sa.select(jobs).where(jobs.c.idempotency_key == own(key))).first()
+    found = connection.execute(sa.select(jobs, LAST_EXTENDED).where(jobs.c.idempotency_key == own(key))).first()
     if found is not None and found.digest != digest:
         raise Conflict(f"Idempotency-Key {key!r} was used with another body, for job {found.name}")
     return found
@@ -194,7 +199,7 @@ def add_shards(connection: sa.Connection, job: sa.Row[Any], plan: Sequence[Seque
 
 def find(connection: sa.Connection, name: str) -> sa.Row[Any]:
     """A job by its public id. Raises Missing."""
-    return found(connection, jobs, name, "job")
+    return found(connection, jobs, name, "job", LAST_EXTENDED)
 
 
 def ended(connection: sa.Connection, ids: Sequence[int]) -> Sequence[int]:
@@ -205,7 +210,7 @@ def ended(connection: sa.Connection, ids: Sequence[int]) -> Sequence[int]:
 
 def page(connection: sa.Connection, limit: int, after: str | None) -> Sequence[sa.Row[Any]]:
     """Jobs without their specs, newest first, `after` the one of that public id."""
-    query = sa.select(*SHORT).where(mine(jobs))
+    query = sa.select(*SHORT, LAST_EXTENDED).where(mine(jobs))
     return newest(connection, query, jobs, limit, None if after is None else find(connection, after))
 
 

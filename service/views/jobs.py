@@ -50,6 +50,10 @@ class JobView(View):
     started_at: float | None
     finished_at: float | None
     extended: int = Field(0, description="How often it was extended; it started and finished when it last did.")
+    extended_at: float | None = Field(None, description="When it was last extended; null when it never was.")
+    extends: str | None = Field(
+        None, description="The field of `search` in which it can be extended; null where none is, and in lists."
+    )
     counts: Counts
     usage: Usage
     spec: dict[str, Any] | None = Field(None, description="The job as it was accepted, or extended; left out of lists.")

@@ -52,6 +52,7 @@ export const post = (address, body, signal) =>
     signal,
     ...(body === undefined ? {} : { headers: { "Content-Type": "application/json" }, body }),
   });
+export const remove = (address, signal) => ask(address, { method: "DELETE", signal });
 
 /** A form for an API key, which the service keeps in a cookie that no script can read. */
 function enter(place) {

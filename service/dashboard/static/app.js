@@ -83,6 +83,7 @@ document.getElementById("skip").addEventListener("click", (event) => {
 window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => theme(stored()));
 window.addEventListener("hashchange", async () => {
   await show();
+  if (main.contains(document.activeElement)) return; // somebody was faster than the last chart
   main.focus({ preventScroll: true });
   window.scrollTo(0, 0);
 });

@@ -37,6 +37,7 @@ export const DEFINITIONS = {
   estimator:
     "pool: unbiased over all subsets of k answers. prefix: the first k draws, used where drawing stops at a pass. population: over all subsets of whole populations; a part of one is not what a smaller search would have found.",
   state: "queued, in progress, cancelling, or ended: completed, failed, cancelled, expired.",
+  extended: "How often the job was let go on after an end, with more samples or a larger budget. Times and counts are of all runs.",
   progress: "Shards done of all. A shard is the piece of a job that one worker computes at a time.",
   items: "Prompts or problems of the job.",
   failed: "Items for which no answer could be drawn.",

@@ -1,4 +1,6 @@
 // Fields from JSON Schemas: each knows its value, and undefined where it says nothing but the default.
+// A form of them is sent by `sends`, which puts refusals beside the fields.
+import { Refused, alarm } from "./api.js";
 import { field, fill, h, select } from "./dom.js";
 
 /** The part of a schema that says what a person may enter, its references followed, and whether null is allowed. */
@@ -30,7 +32,7 @@ export function schemaField(name, schema, root, { loc, required = false, changed
     (one.title ?? name).toLowerCase() === name.replace(/_/g, " ").toLowerCase() ? name.replace(/_/g, " ") : name;
   control.dataset.field = name;
   const value = () => {
-    const given = read();
+    const given = read() ?? (one.nullable && (one.default ?? null) !== null ? null : undefined); // emptied: none
     return given === undefined || (!required && same(given, one.default)) ? undefined : given;
   };
   return { element: field(label, control, { help: one.description ?? "", loc, required }), value };
@@ -135,6 +137,29 @@ export function choice(plugins, wanted, { id, where, chosen, changed }) {
   const control = select(names, wanted, choose, { "data-testid": `${id}-select` });
   choose(wanted);
   return { control, own, name: () => name, value: () => fields.value() };
+}
+
+/** Do `work` when `form` is sent, with `button` off meanwhile. A refusal stands beside the fields it names, or in `wrong`. */
+export function sends(form, button, wrong, signal, work) {
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    button.disabled = true;
+    fill(wrong);
+    clearErrors(form);
+    try {
+      await work();
+    } catch (error) {
+      button.disabled = false;
+      if (signal.aborted) return;
+      if (document.activeElement === document.body) button.focus(); // a button that is off loses it
+      const left = error instanceof Refused ? showErrors(form, error.errors) : [];
+      if (!error.errors?.length || left.length)
+        alarm(
+          wrong,
+          left.length ? new Refused(error.status, left.map((e) => `${e.loc.join(".")}: ${e.msg}`).join("; ")) : error,
+        );
+    }
+  });
 }
 
 /** Show refusals beside the fields they name; returns those that no field owns. errors: [{loc, msg}]. */

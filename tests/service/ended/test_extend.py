@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -277,6 +278,19 @@ def test_events_and_states(client: Client) -> None:
     ]
 
 
+def test_when_it_was_last_extended(client: Client) -> None:
+    """Of one job and in lists, by the clock that wrote it."""
+    view = client.submit(job(1, 2), idempotency_key="extended later", wait=30)
+    assert view.extended_at is client.job(view.id).extended_at is None
+    for n in (4, 6):
+        before = time.time()
+        again = client.extend(view.id, {"n": n}, wait=30)
+        assert before <= (again.extended_at or 0) <= time.time()
+    listed = {one["id"]: one["extended_at"] for one in client.http.get("/v1/jobs").json()["data"]}
+    same = client.submit(job(1, 2), idempotency_key="extended later")
+    assert listed[view.id] == client.job(view.id).extended_at == same.extended_at == again.extended_at
+
+
 def test_the_same_request_twice(client: Client) -> None:
     view = done(client, job(2, 4))
     first = client.extend(view.id, {"n": 8}, idempotency_key="k", wait=30)
@@ -339,6 +353,22 @@ def test_what_cannot_be_honoured(client: Client, changes: Any, body: Any, said: 
     problem = refused(client.http.post(f"/v1/jobs/{view.id}/extend", json=body), 422)
     assert said in problem["detail"], problem["detail"]
     assert client.job(view.id) == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({}, "n"),
+        ({"search": {"method": "feynman_kac", "particles": 4}}, "repeats"),
+        ({"search": {"method": "beam"}}, None),
+        ({"search": {"method": "noise_search", "algorithm": "paths"}}, None),
+    ],
+)
+def test_a_job_says_in_which_field_it_grows(client: Client, changes: Any, field: str | None) -> None:
+    view = done(client, job(1, **changes))
+    assert view.extends == client.job(view.id).extends == field
+    again = client.rescore(view.id, {"verifiers": ["toy/quadratic"]}, wait=60)
+    assert (again.state, again.extends) == ("completed", None)
 
 
 def test_other_states(struck: tuple[Stack, Client]) -> None:

@@ -152,7 +152,7 @@ def named(some: Results) -> Results:
 def grow(store: Store, row: sa.Row[Any], key: str | None = None, **search: Any) -> sa.Row[Any]:
     spec = JobSpec.model_validate_json(row.spec)
     asked = Extension.model_validate({"search": search})
-    old = plan_of(spec)
+    old = plan_of(spec.search)
     assert old
     request = Asked(row, spec, key, asked.digest)
     return store.write(extending.extend, request, old, catalog.prepare(enlarged(spec, asked)))

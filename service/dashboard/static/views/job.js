@@ -2,6 +2,7 @@
 import { alarm, get, path, post } from "../api.js";
 import { fill, foreign, h, moment, named, number, say, seconds, term } from "../dom.js";
 import { curvePanels } from "./curve.js";
+import { endedButtons } from "./ended.js";
 import { gallery } from "./gallery.js";
 import { progressBar, stateMark } from "./jobs.js";
 
@@ -16,33 +17,52 @@ export async function show(main, { name, signal }) {
   let job = await get(path(["jobs", name]), signal);
   const top = h("div", { class: "section" }),
     wrong = h("div"),
+    unfolded = h("div"),
+    spec = h("div"),
     curve = h("div", { class: "section" }),
     answers = h("section", { class: "card" });
   const head = h("div", { class: "head" });
-  fill(main, head, wrong, h("section", { class: "card" }, top, accepted(job)), curve, answers);
-  header(head, job, wrong, (fresh) => {
+  fill(main, head, wrong, unfolded, h("section", { class: "card" }, top, spec), curve, answers);
+  const changed = (fresh) => {
     job = fresh;
     facts(top, job);
-  });
-  facts(top, job);
-  const panels = curvePanels(curve, job, signal);
-  const shown = gallery(answers, job, signal);
-  await Promise.all([panels.refresh(), shown.refresh()]);
+  };
+  const turned = (fresh) => {
+    changed(fresh);
+    fill(spec, accepted(job));
+    fill(
+      head,
+      title(job),
+      ENDED.has(job.state) ? endedButtons(unfolded, job, signal, wentOn) : cancelButton(job, wrong, changed),
+      download(job),
+    );
+  };
+  const wentOn = (fresh) => {
+    turned(fresh);
+    live();
+    main.focus({ preventScroll: true }); // the button that had it is gone
+    say("The job goes on.");
+  };
+  const panels = curvePanels(curve, job, signal),
+    shown = gallery(answers, job, signal),
+    running = !ENDED.has(job.state);
   let looked = 0;
-  if (!ENDED.has(job.state))
+  const live = () =>
     follow(job, signal, wrong, async (fresh, ended) => {
-      job = fresh;
-      facts(top, job);
-      if (ended) header(head, job, wrong, () => {});
+      if (ended) turned(fresh);
+      else changed(fresh);
       await panels.due(ended ? 0 : CURVE_EVERY);
       if (ended || (shown.empty() && Date.now() - looked > CURVE_EVERY)) {
         looked = Date.now();
         await shown.refresh();
       }
     });
+  turned(job);
+  await Promise.all([panels.refresh(), shown.refresh()]);
+  if (running) live(); // one that goes on meanwhile is followed already
 }
 
-function header(head, job, wrong, changed) {
+function cancelButton(job, wrong, changed) {
   const cancel = h(
     "button",
     {
@@ -60,27 +80,28 @@ function header(head, job, wrong, changed) {
     },
     "Cancel",
   );
-  fill(
-    head,
-    h(
-      "div",
-      { class: "grow" },
-      h("h1", {}, named(job.model), h("span", { class: "muted" }, ` · ${job.spec?.search?.method ?? ""}`)),
-      h("p", { class: "sub" }, job.id, " · ", moment(job.created_at)),
-    ),
-    ENDED.has(job.state) ? null : cancel,
-    h(
-      "a",
-      {
-        class: "button",
-        href: path(["jobs", job.id, "candidates"], { format: "jsonl" }),
-        download: `${job.id}.jsonl`,
-        "data-testid": "download-jsonl",
-      },
-      "Answers as JSONL",
-    ),
-  );
+  return cancel;
 }
+
+const title = (job) =>
+  h(
+    "div",
+    { class: "grow" },
+    h("h1", {}, named(job.model), h("span", { class: "muted" }, ` · ${job.spec?.search?.method ?? ""}`)),
+    h("p", { class: "sub" }, job.id, " · ", moment(job.created_at)),
+  );
+
+const download = (job) =>
+  h(
+    "a",
+    {
+      class: "button",
+      href: path(["jobs", job.id, "candidates"], { format: "jsonl" }),
+      download: `${job.id}.jsonl`,
+      "data-testid": "download-jsonl",
+    },
+    "Answers as JSONL",
+  );
 
 function facts(top, job) {
   const { counts, usage } = job;
@@ -134,6 +155,7 @@ function facts(top, job) {
       spent("verifier_calls", "verifier calls", "Verdicts", number),
       spent("verifier_seconds", "verifier seconds", "Verifier time", seconds),
       spent("seconds", "seconds", "Time", seconds),
+      job.extended ? fact("extended", "Extended", number(job.extended), ["last ", moment(job.extended_at)]) : null,
     ),
   );
 }
@@ -152,11 +174,13 @@ function follow(job, signal, wrong, changed) {
   const source = new EventSource(path(["jobs", job.id, "events"]));
   const pause = Math.max(USAGE_EVERY, JSON.stringify(job.spec).length / SPEED);
   let now = job,
+    frame = 0,
     asked = Date.now(),
     busy = false,
-    again = false;
+    again = false,
+    over = false;
   const refresh = async (ended) => {
-    if (signal.aborted) return;
+    if (signal.aborted || over) return;
     if (busy) {
       again = again || ended;
       return;
@@ -166,12 +190,10 @@ function follow(job, signal, wrong, changed) {
     try {
       now = await get(path(["jobs", job.id]), signal);
       asked = Date.now();
-      const over = ENDED.has(now.state);
+      over = ENDED.has(now.state);
+      if (over) stop();
       await changed(now, over);
-      if (over) {
-        stop();
-        say(`The job has ${now.state}.`);
-      }
+      if (over) say(`The job has ${now.state}.`);
       fill(wrong);
     } catch (error) {
       if (!signal.aborted) alarm(wrong, error);
@@ -186,8 +208,8 @@ function follow(job, signal, wrong, changed) {
   const stop = () => {
     source.close();
     clearInterval(clock);
+    cancelAnimationFrame(frame);
   };
-  let frame = 0;
   for (const name of EVENTS)
     source.addEventListener(name, (event) => {
       const { state, items_done: done, shards_done, candidates } = JSON.parse(event.data);

@@ -1,8 +1,9 @@
 // A job from a form whose fields come from the catalog's schemas; the JSON it makes is shown, and may be edited.
-import { Refused, alarm, get, path, post } from "../api.js";
-import { field, fill, h, lead, select, term, visible } from "../dom.js";
-import { choice, clearErrors, parsed, schemaFields, showErrors } from "../forms.js";
+import { get, path, post } from "../api.js";
+import { field, fill, h, lead, select, term } from "../dom.js";
+import { choice, parsed, sends } from "../forms.js";
 import { judges } from "./judges.js";
+import { budgetPart, restPart } from "./parts.js";
 
 /** The form. Its parts each give one piece of the job. */
 export async function show(main, { signal }) {
@@ -50,8 +51,8 @@ export async function show(main, { signal }) {
     plugin("search", "Search", methods.data, "best_of_n", "method", changed),
     judges("verifiers", "Verifiers", "verifier", verifiers.data, schemas, 1, changed),
     judges("graders", "Graders", "grader", verifiers.data, schemas, 0, changed),
-    budgetPart(spec, schemas, changed),
-    restPart(spec, schemas, changed),
+    budgetPart(schemas, changed),
+    restPart(spec, ["model", "items", "search", "verifiers", "graders", "budget"], schemas, changed),
   ];
   const form = h(
     "form",
@@ -59,27 +60,6 @@ export async function show(main, { signal }) {
       class: "form",
       novalidate: true,
       "data-testid": "submit-form",
-      onsubmit: async (event) => {
-        event.preventDefault();
-        send.disabled = true;
-        fill(wrong);
-        clearErrors(form);
-        try {
-          const job = await post(path(["jobs"]), json.value, signal);
-          location.hash = `#/jobs/${encodeURIComponent(job.id)}`;
-        } catch (error) {
-          send.disabled = false;
-          if (signal.aborted) return;
-          const left = error instanceof Refused ? showErrors(form, error.errors) : [];
-          if (!error.errors?.length || left.length)
-            alarm(
-              wrong,
-              left.length
-                ? new Refused(error.status, left.map((e) => `${e.loc.join(".")}: ${e.msg}`).join("; "))
-                : error,
-            );
-        }
-      },
     },
     h(
       "div",
@@ -101,6 +81,10 @@ export async function show(main, { signal }) {
       ),
     ),
   );
+  sends(form, send, wrong, signal, async () => {
+    const job = await post(path(["jobs"]), json.value, signal);
+    location.hash = `#/jobs/${encodeURIComponent(job.id)}`;
+  });
   fill(main, h("div", { class: "head" }, h("h1", { class: "grow" }, "Submit a job")), form);
   changed();
 }
@@ -172,28 +156,4 @@ function itemsPart(changed) {
     ),
     value: () => ({ items: read() }),
   };
-}
-
-function budgetPart(spec, schemas, changed) {
-  const fields = schemaFields(schemas.components.schemas.Budget, { loc: "budget", changed, root: schemas });
-  const value = () => {
-    const given = fields.value();
-    return Object.keys(given).length ? { budget: given } : {};
-  };
-  return {
-    element: h(
-      "fieldset",
-      {},
-      h("legend", {}, "Budget"),
-      h("p", { class: "help muted" }, "Hard limits of the whole job; an empty field is no limit."),
-      fields.element,
-    ),
-    value,
-  };
-}
-
-function restPart(spec, schemas, changed) {
-  const named = ["model", "items", "search", "verifiers", "graders", "budget"];
-  const fields = schemaFields(spec, { loc: "", changed, skip: named, root: schemas });
-  return { element: h("fieldset", {}, h("legend", {}, "Everything else"), fields.element), value: fields.value };
 }
