@@ -210,7 +210,7 @@ class Worker:
                 await asyncio.to_thread(held.checkpoints.save)
             await self._hand_back(held)
             await self._let_go(held)
-        if self.suspects:
+        if self.suspects or self.intake.left:
             with contextlib.suppress(*OUTAGES):
                 await asyncio.to_thread(self.broker.release, self.name)
 

@@ -7,14 +7,18 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import redis
+import sqlalchemy as sa
 from helping import SLOW, prepared, until
+from sqlalchemy.exc import OperationalError
 
 from service.artifacts import Artifacts
 from service.beat import Batches, Beat
 from service.feeder import LEADER, Feeder
+from service.intake import Intake
 from service.messages import FORMAT
 from service.queue import GROUP, STREAMS, WORKERS, Broker, Delivery, stream, vitals
 from service.spec import Lane, Ticket
@@ -368,3 +372,36 @@ def test_nothing_is_lost_when_redis_is_away(store: Store, broker: Broker) -> Non
     with store.reading() as connection:
         assert connection.execute(jobs_table.select()).one().state == "queued"
     assert len(pull(broker, "w", 20)) == 6
+
+
+def test_what_could_not_be_claimed_is_asked_for_again(tmp_path: Path, valkey: str) -> None:
+    """An outage of the database between a message and its claim costs no lease, wherever it strikes."""
+    patient, store = Broker(valkey, 60), Store(f"sqlite:///{tmp_path / 'winnow.db'}")
+    patient.redis.flushall()
+    store.migrate()
+    row = store.write(jobs.create, prepared(1, 1000))
+    assert Feeder(store, patient, "f").feed() == 1
+    intake, rename = Intake(store, patient, "w", ()), "alter table {} rename to {}"
+
+    def move(old: str, new: str) -> None:
+        with store.engine.begin() as connection:
+            connection.execute(sa.text(rename.format(old, new)))
+
+    move("shards", "away")
+    for _ in range(2):
+        with pytest.raises(OperationalError, match="no such table"):
+            intake.pull([], ())
+    move("away", "shards")
+    (delivery,) = intake.pull([], ()).fresh
+    assert intake.pull([], ()).fresh == []
+    move("shards", "away")
+    with pytest.raises(OperationalError, match="no such table"):
+        intake.claim([delivery])
+    move("away", "shards")
+    ((again, claim),) = intake.claim(intake.pull([], ()).fresh)
+    assert (again, claim.job, claim.deaths) == (delivery, row.id, 0)
+    intake.left.append(delivery)  # and if another has it by then, it is the other's
+    patient.redis.xclaim(delivery.stream, GROUP, "other", 0, [delivery.message])
+    assert intake.pull([], ()).fresh == []
+    patient.redis.close()
+    store.close()
