@@ -132,6 +132,7 @@ def test_delete(refusable: Page, url: str, client: Client) -> None:
     page.locator(f"[data-job={job}] a").click()
     page.get_by_test_id("delete").click()
     expect(page.get_by_test_id("delete-form")).to_contain_text("with its 48 answers")
+    expect(page.get_by_role("status")).to_contain_text("Delete this job for good")
     expect(page.get_by_test_id("delete-close")).to_be_focused()  # what was pressed twice deletes nothing
     page.get_by_test_id("delete-close").click()
     expect(page.get_by_test_id("delete-form")).to_have_count(0)

@@ -146,12 +146,10 @@ async function rescoring(job, signal) {
 }
 
 async function deleting(job, signal) {
+  const question = `Delete this job for good, with its ${number(job.counts.candidates)} answers, their verdicts and labels?`;
+  say(question); // focus goes to a button behind it
   return {
-    elements: h(
-      "p",
-      {},
-      `Delete this job for good, with its ${number(job.counts.candidates)} answers, their verdicts and labels?`,
-    ),
+    elements: h("p", {}, question),
     verb: "Delete for good",
     work: async () => {
       await remove(path(["jobs", job.id]), signal);
