@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import time
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -70,7 +70,7 @@ class Intake:
         return [(d, claimed.claims[pair(d)]) for d in deliveries if pair(d) in claimed.claims]
 
     @contextlib.contextmanager
-    def _kept(self, deliveries: Sequence[Delivery]) -> Iterator[None]:
+    def _kept(self, deliveries: Sequence[Delivery]) -> Generator[None]:
         """Keep what was pulled when it cannot be claimed: nobody else sees it until its lease has run out."""
         try:
             yield

@@ -19,7 +19,7 @@ from service import catalog, tuning
 from service.catalog import Invalid, Prepared
 from service.feeder import Feeder
 from service.objective import worth
-from service.store import Store, jobs, tunes
+from service.store import Store, creating, jobs, tunes
 from service.store.access import acting
 from service.store.quotas import Exhausted
 from service.store.schema import TERMINAL
@@ -140,5 +140,5 @@ def row_of(trial: Trial) -> Mapping[str, Any]:
 def _made(connection: sa.Connection, tune: Row, number: int, prepared: Prepared) -> None:
     """The job of a trial: made once, and not of a tune that was stopped meanwhile."""
     if tunes.held(connection, tune.id) == tune.state:
-        job = jobs.create(connection, prepared, tunes.key(tune.name, number))
+        job = creating.create(connection, prepared, tunes.key(tune.name, number))
         tunes.given(connection, tune.id, number, job.name)

@@ -23,7 +23,7 @@ from service.drawing import drawn
 from service.queue import Broker
 from service.rated import rated
 from service.spec import JobSpec
-from service.store import Store, jobs, results
+from service.store import Store, creating, jobs, results
 from service.store.schema import TERMINAL
 from service.views import Candidates, CurveView, Items, Jobs, JobView, Populations
 
@@ -66,7 +66,7 @@ def accepted(database: Store, spec: JobSpec, key: str | None, broker: Broker) ->
 
 def begun(connection: sa.Connection, prepared: Prepared, key: str | None, broker: Broker) -> sa.Row[Any]:
     """The job; its trace is remembered before a feeder can see it."""
-    row = jobs.create(connection, prepared, key, final=rated)
+    row = creating.create(connection, prepared, key, final=rated)
     broker.remember(row.id)
     return row
 

@@ -17,7 +17,8 @@ from service.planner import fitting, span_size
 from service.spec import JobSpec
 from service.store import clock, outbox, quotas
 from service.store.access import KEY
-from service.store.jobs import Conflict, add_shards, emit, find, hold
+from service.store.creating import add_shards
+from service.store.jobs import Conflict, emit, find, hold
 from service.store.results import judges_of
 from service.store.schema import candidates, extensions, items, jobs, populations
 

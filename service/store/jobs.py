@@ -1,23 +1,17 @@
-"""Jobs as transactions: create, read, cancel, finish."""
+"""Jobs as transactions: read, cancel, finish."""
 
-import hashlib
 import json
-import secrets
 import time
-from collections.abc import Callable, Sequence
-from itertools import chain
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
-from service.catalog import Invalid, Prepared
-from service.planner import shards as planned
 from service.planner import stop_reason
-from service.spec import JobSpec, Span
+from service.spec import Span
 from service.store import clock, outbox, quotas
-from service.store.access import KEY, OWNER, found, mine, newest, share
-from service.store.schema import TERMINAL, deleted, events, extensions, items, jobs, judges, shards
+from service.store.access import OWNER, found, mine, newest
+from service.store.schema import TERMINAL, events, extensions, items, jobs, shards
 
 # Statements of every commit are built once: building costs more than running them.
 _OPEN = sa.and_(
@@ -59,25 +53,10 @@ LAST_EXTENDED = (
     sa.select(sa.func.max(extensions.c.at)).where(extensions.c.job == jobs.c.id).scalar_subquery().label("extended_at")
 )
 HOLD = sa.select(jobs.c.id).where(jobs.c.id == sa.bindparam("job_")).with_for_update()  # SQLite locks all at once
-LAST = [sa.select(sa.func.coalesce(sa.func.max(c), 0)).scalar_subquery() for c in (jobs.c.id, deleted.c.job)]
-INSERT = {
-    name: insert.on_conflict_do_nothing(index_elements=["idempotency_key"]).returning(
-        jobs, sa.null().label("extended_at")
-    )
-    for name, insert in (
-        ("sqlite", sqlite.insert(jobs).values(id=sa.func.max(*LAST) + 1)),  # by itself it would use ids again
-        ("postgresql", postgresql.insert(jobs)),
-    )
-}
 
 
 class Conflict(ValueError):
     """The same Idempotency-Key came with another body."""
-
-
-def new_name() -> str:
-    """A public job id: sorts by time, cannot be guessed."""
-    return f"job_{int(time.time() * 1000):011x}{secrets.token_hex(8)}"
 
 
 def emit(connection: sa.Connection, job: int, kind: str, data: dict[str, Any]) -> None:
@@ -91,110 +70,9 @@ def own(key: str | None) -> str | None:
     return key if owner is None or key is None else f"{owner}\n{key}"
 
 
-def made(connection: sa.Connection, key: str | None, digest: str) -> sa.Row[Any] | None:
-    """The job that an idempotency key has made. Raises Conflict when it was made of something else."""
-    if key is None:
-        return None
-    found = connection.execute(sa.select(jobs, LAST_EXTENDED).where(jobs.c.idempotency_key == own(key))).first()
-    if found is not None and found.digest != digest:
-        raise Conflict(f"Idempotency-Key {key!r} was used with another body, for job {found.name}")
-    return found
-
-
 def hold(connection: sa.Connection, job: int) -> None:
     """Before anything of a running job is changed, its row is locked: all take their locks in one order."""
     connection.execute(HOLD, {"job_": job})
-
-
-def create(
-    connection: sa.Connection,
-    prepared: Prepared,
-    idempotency_key: str | None = None,
-    batch: int | None = None,
-    final: Callable[[sa.Connection, Prepared], JobSpec] = lambda _, prepared: prepared.spec,
-) -> sa.Row[Any]:
-    """Write a job, its items and its shards; or find the job that the same key made.
-
-    Raises Conflict, Exhausted, or Invalid.
-    final: what the store adds to the spec of a new job; the key is known by the spec as it was asked.
-    """
-    spec = prepared.spec
-    if spec.webhook is not None and outbox.secret_of(connection, KEY.get()) is None:
-        message = "there is no secret to sign it with; POST /v1/webhooks/secret makes one"
-        raise Invalid([{"loc": ["webhook"], "msg": message}])
-    digest = hashlib.sha256(spec.model_dump_json().encode()).hexdigest()
-    if (found := made(connection, idempotency_key, digest)) is not None:
-        return found
-    plan = planned(prepared)
-    now = time.time()
-    job = connection.execute(
-        INSERT[connection.dialect.name],
-        {
-            "name": new_name(),
-            "state": "queued",
-            "spec": final(connection, prepared).model_dump_json(),
-            "budget": spec.budget.model_dump_json(),
-            "model": spec.model.name,
-            "lane": spec.priority,
-            "idempotency_key": own(idempotency_key),
-            "owner": OWNER.get(),
-            "key": KEY.get(),
-            "batch": batch,
-            "webhook": spec.webhook,
-            "rescores": prepared.source,
-            "digest": digest,
-            "created": now,
-            "items": len(spec.items),
-            "shards": len(plan),
-        },
-    ).first()
-    if job is None:  # somebody used the key while we planned
-        again = made(connection, idempotency_key, digest)
-        assert again is not None
-        return again
-    quotas.reserve(connection, job.id, prepared, chain.from_iterable(plan))
-    left = [0] * len(spec.items)
-    for shard in plan:
-        for span in shard:
-            left[span.item] += 1
-    connection.execute(
-        sa.insert(items),
-        [
-            {"job": job.id, "number": i, "id": item.id, "state": "queued", "shards_left": left[i]}
-            for i, item in enumerate(spec.items)
-        ],
-    )
-    add_shards(connection, job, plan)
-    connection.execute(
-        sa.insert(judges),
-        [
-            {
-                "job": job.id,
-                "place": i,
-                "role": judge.role,
-                "label": judge.label,
-                "name": judge.choice.plugin.name,
-                "version": judge.version,
-                "config": judge.stored,
-            }
-            for i, judge in enumerate(prepared.judges)
-        ],
-    )
-    emit(connection, job.id, "created", {"state": "queued", "items": len(spec.items), "shards": len(plan)})
-    return job
-
-
-def add_shards(connection: sa.Connection, job: sa.Row[Any], plan: Sequence[Sequence[Span]], first: int = 0) -> None:
-    """Shards that wait, numbered from `first`."""
-    common = {"job": job.id, "model": job.model, "lane": job.lane, "share": share(job.owner), "state": "pending"}
-    common["changed"] = time.time()
-    connection.execute(
-        sa.insert(shards),
-        [
-            {**common, "number": first + i, "spans": json.dumps([span.model_dump(exclude_none=True) for span in shard])}
-            for i, shard in enumerate(plan)
-        ],
-    )
 
 
 def find(connection: sa.Connection, name: str) -> sa.Row[Any]:

@@ -33,7 +33,7 @@ from service.comparable import Different
 from service.compare import Ran, Read, compared, control_of
 from service.curves.paired import paired_proportions, paired_t
 from service.spec import JobSpec
-from service.store import Store, answers, jobs, results
+from service.store import Store, answers, creating, jobs, results
 from service.store.bulk import insert_rows
 from service.store.schema import candidates, judges, scores
 from service.views import Compared, Comparison
@@ -272,7 +272,7 @@ def test_the_answer_is_the_one_that_results_show(store: Store, rule: Rule, verif
     items, samples = 25, 12
     refs = [{"name": "toy/linear", "label": f"v{i}"} for i in range(verifiers)]
     spec = prepared(items, samples, verifiers=refs, graders=[GRADER])
-    made = store.write(jobs.create, spec)
+    made = store.write(creating.create, spec)
     rng = np.random.default_rng(verifiers)
     with store.writing() as connection:
         judged = results.judges_of(connection, made.id)
@@ -304,7 +304,7 @@ def test_the_answer_is_the_one_that_results_show(store: Store, rule: Rule, verif
 
 def test_large(store: Store) -> None:
     """10,000 items of 20 samples: under a second a job, where a query for each item takes many."""
-    made = store.write(jobs.create, prepared(10_000, 20))
+    made = store.write(creating.create, prepared(10_000, 20))
     with store.writing() as connection:
         judge = results.judges_of(connection, made.id)[0].id
         values = [(judge, i, s, math.sin(i + 7.0 * s), True, None, None, 1.0) for i in range(10_000) for s in range(20)]
@@ -319,7 +319,7 @@ def test_large(store: Store) -> None:
 
 def test_jobs_without_answers_and_changed_judges(store: Store) -> None:
     """Cancelled before anything was drawn: nothing is known, nothing was spent, and nothing is divided by it."""
-    names = [store.write(jobs.create, prepared(3, 2)).name for _ in range(2)]
+    names = [store.write(creating.create, prepared(3, 2)).name for _ in range(2)]
     for name in names:
         assert store.write(jobs.cancel, name).state == "cancelled"
     found = store.read(compared, names, None, 0.95)

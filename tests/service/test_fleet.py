@@ -17,7 +17,7 @@ from service.client import Client
 from service.embedded import Stack
 from service.queue import Broker
 from service.settings import Settings
-from service.store import Store, jobs, shards
+from service.store import Store, creating, shards
 from service.views import QueueView, Workers
 from verifiers.programs import tiers
 
@@ -79,8 +79,8 @@ def test_queue_of_a_service(client: Client) -> None:
 
 
 def test_counts_are_the_database_s(app: TestClient, store: Store) -> None:
-    store.write(jobs.create, prepared(2, 3))
-    store.write(jobs.create, prepared(1, 3))
+    store.write(creating.create, prepared(2, 3))
+    store.write(creating.create, prepared(1, 3))
     view = queue(app)
     assert (view.up, view.jobs, view.dead, view.rows_per_second) == (True, {"queued": 2}, 0, None)
     assert [(s.model, s.state) for s in view.shards] == [("toy/gaussian_mixture", "pending")]
@@ -88,7 +88,7 @@ def test_counts_are_the_database_s(app: TestClient, store: Store) -> None:
 
 
 def test_a_failed_shard_is_a_dead_letter(app: TestClient, store: Store) -> None:
-    store.write(jobs.create, prepared(1, 3))
+    store.write(creating.create, prepared(1, 3))
     (claim,) = store.write(shards.claim, "w", [("1-0", 1)]).claims.values()
     assert queue(app).dead == 0
     assert store.write(shards.fail, claim, "boom")
@@ -134,7 +134,7 @@ def test_a_worker_that_starts_again_under_its_name(broker: Broker) -> None:
 
 
 def test_without_a_queue(store: Store, tmp_path: Path) -> None:
-    store.write(jobs.create, prepared(2, 3))
+    store.write(creating.create, prepared(2, 3))
     settings = Settings(data_dir=tmp_path)
     app = TestClient(create_app(store, Broker("unix:///nowhere/redis.sock"), Artifacts(str(tmp_path)), settings))
     view = queue(app)

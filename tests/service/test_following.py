@@ -7,7 +7,7 @@ from typing import Any
 from helping import prepared
 
 from service.api.following import PAUSE, Following
-from service.store import Store, jobs
+from service.store import Store, creating, jobs
 
 
 class Counted:
@@ -23,7 +23,7 @@ class Counted:
 
 def test_one_look_for_all(store: Store) -> None:
     """One of them names an event that is far ahead: it hears of none, and the others are not hurried by it."""
-    row = store.write(jobs.create, prepared())
+    row = store.write(creating.create, prepared())
     counted = Counted(store)
     following = Following(counted)  # type: ignore[arg-type]
     heard: dict[int, list[str]] = {}

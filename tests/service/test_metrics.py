@@ -25,7 +25,7 @@ from service.embedded import Stack
 from service.heartbeat import Heartbeat, resident
 from service.loading import Jobs, Network
 from service.queue import Broker
-from service.store import Store, jobs
+from service.store import Store, creating
 
 Samples = dict[str, dict[tuple[str, ...], float]]
 GAUSS = "toy/gaussian_mixture"
@@ -153,7 +153,7 @@ def test_a_stalled_queue_does_not_stop_metrics(pair: tuple[Stack, Client]) -> No
 def test_without_a_queue(store: Store) -> None:
     from helping import prepared
 
-    store.write(jobs.create, prepared(2, 3))
+    store.write(creating.create, prepared(2, 3))
     registry = CollectorRegistry(auto_describe=False)
     registry.register(Fleet(store, Watch(Broker("unix:///nowhere/redis.sock"))))
     found = samples(generate_latest(registry).decode())

@@ -6,7 +6,7 @@ from helping import prepared
 from service.api.scaling import SHARD_SECONDS, UNKNOWN_SHARD, Pace, Paces, Queue, rate_of
 from service.beat import Batches, Beat
 from service.busy import Busy
-from service.store import Store, commits, jobs, shards
+from service.store import Store, commits, creating, jobs, shards
 from service.store.commits import Results
 from service.store.counting import Left, left_by_model
 
@@ -80,12 +80,12 @@ def test_work_left(store: Store) -> None:
         assert store.write(commits.commit, claim, Results(evaluations=evaluations))
 
     assert left() == {}
-    first = store.write(jobs.create, prepared(2, 3000))  # six shards, 1 to 6
+    first = store.write(creating.create, prepared(2, 3000))  # six shards, 1 to 6
     assert left() == {MODEL: Left(6, 6 * UNKNOWN_SHARD)}
     run(1, 500)
     run(2, 700)
     assert left() == {MODEL: Left(4, 4 * 600.0)}
-    second = store.write(jobs.create, prepared(2, 3000))
+    second = store.write(creating.create, prepared(2, 3000))
     assert left() == {MODEL: Left(10, 10 * 600.0)}
     run(7, 100)
     assert left() == {MODEL: Left(9, 4 * 600.0 + 5 * 100.0)}

@@ -22,7 +22,7 @@ from service.addresses import Forbidden, Guarded, networks, permitted, public
 from service.catalog import Invalid
 from service.client import Client
 from service.settings import Settings
-from service.store import Store, access, commits, jobs, outbox
+from service.store import Store, access, commits, creating, jobs, outbox
 from service.views.webhooks import Deliveries, DeliveryView
 
 QUICK = {"webhook_networks": "127.0.0.0/8", "webhook_pause": 0.05, "webhook_seconds": 20.0, "webhook_tries": 3}
@@ -50,7 +50,7 @@ def told(store: Store, *urls: str, key: str | None = None) -> list[int]:
     ids: list[int] = []
     for url in urls:
         with access.acting(None, key):
-            row = store.write(jobs.create, prepared(webhook=url))
+            row = store.write(creating.create, prepared(webhook=url))
         store.write(jobs.cancel, row.name)
         ids.append(row.id)
     return ids
@@ -69,10 +69,10 @@ def due(store: Store, job_: int) -> None:
 
 def test_written_with_the_end_and_only_then(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Invalid, match="POST /v1/webhooks/secret"):
-        store.write(jobs.create, prepared(webhook="https://a.example/x"))
+        store.write(creating.create, prepared(webhook="https://a.example/x"))
     store.write(outbox.renew, None)
-    row = store.write(jobs.create, prepared(webhook="https://a.example/x"))
-    silent = store.write(jobs.create, prepared())
+    row = store.write(creating.create, prepared(webhook="https://a.example/x"))
+    silent = store.write(creating.create, prepared())
     mine = take(store, 1)
     real = outbox.tell
 

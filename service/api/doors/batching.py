@@ -21,7 +21,7 @@ from service.api.doors.images import Gallery
 from service.api.doors.lines import Group, checked, groups
 from service.api.doors.outcome import Written
 from service.artifacts import Artifacts
-from service.store import Store, batches, files, jobs
+from service.store import Store, batches, creating, files, jobs
 from service.store.access import acting
 from service.store.quotas import Exhausted
 from service.store.schema import TERMINAL
@@ -132,7 +132,7 @@ class Batching:
             if group.prepared is not None:
                 name = batches.key(batch.name, group.number)
                 try:
-                    row = self.store.write(jobs.create, group.prepared, name, batch.id)
+                    row = self.store.write(creating.create, group.prepared, name, batch.id)
                 except Exhausted:  # jobs that end let go of what they held, and days renew: it waits, until it expires
                     opened.groups = chain([group], opened.groups)
                     break

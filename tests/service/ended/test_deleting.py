@@ -23,7 +23,7 @@ from service.cli import app
 from service.client import Client
 from service.embedded import Stack
 from service.execute import Finding
-from service.store import Store, blobs, commits, jobs
+from service.store import Store, blobs, commits, creating, jobs
 from service.store import deleting as table
 from service.store.access import Missing
 from service.store.jobs import Conflict
@@ -88,10 +88,10 @@ def test_nothing_of_it_is_left(client: Client, stack: Stack) -> None:
 
 def test_a_number_is_not_given_again(store: Store) -> None:
     """Workers know jobs by it."""
-    first = store.write(jobs.create, prepared())
+    first = store.write(creating.create, prepared())
     store.write(jobs.cancel, first.name)
     store.write(table.delete, first.name)
-    assert store.write(jobs.create, prepared()).id > first.id
+    assert store.write(creating.create, prepared()).id > first.id
 
 
 def test_what_has_not_ended(client: Client) -> None:
@@ -173,14 +173,14 @@ def test_a_batch_that_is_open(store: Store, state: str) -> None:
 
     batch = store.write(batches.create, "/v1/completions", ("24h", 1.0), "file-0", None)
     store.write(batches.step, batch, state)
-    one = store.write(jobs.create, prepared(), None, batch.id)
+    one = store.write(creating.create, prepared(), None, batch.id)
     store.write(jobs.cancel, one.name)
     with pytest.raises(Conflict, match=f"batch {batch.name}, which has not ended"):
         store.write(table.delete, one.name)
 
 
 def test_who_waits_for_a_deleted_job_is_told(store: Store) -> None:
-    one = store.write(jobs.create, prepared())
+    one = store.write(creating.create, prepared())
     assert list(store.read(jobs.ended, [one.id])) == []
     store.write(jobs.cancel, one.name)
     store.write(table.delete, one.name)
@@ -189,7 +189,7 @@ def test_who_waits_for_a_deleted_job_is_told(store: Store) -> None:
 
 def drawn(store: Store, artifacts: Artifacts, picture: Any) -> tuple[Any, Any, Any]:
     """A job of one answer that a worker has drawn, not yet committed: job, claim, results."""
-    one = store.write(jobs.create, prepared(1, 1))
+    one = store.write(creating.create, prepared(1, 1))
     shard = store.read(lambda c: c.execute(sa.text(f"SELECT id FROM shards WHERE job = {one.id}")).scalar())
     claim = take(store, shard, f"{shard}-0")
     rows = Rows(np.zeros((1, 2), np.uint32), np.ones(1, np.int64), np.ones(1, bool), np.ones(1, np.int64), {})
@@ -280,7 +280,7 @@ def test_two_at_once(client: Client, stack: Stack) -> None:
 
 def test_a_worker_that_thaws_writes_nothing(store: Store) -> None:
     """Its claim is of a job that was cancelled, and is gone."""
-    one = store.write(jobs.create, prepared(1, 1))
+    one = store.write(creating.create, prepared(1, 1))
     claim = take(store, 1)
     store.write(jobs.cancel, one.name)
     assert store.write(commits.commit, claim, outcome(claim))

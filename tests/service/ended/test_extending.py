@@ -18,7 +18,7 @@ from service.catalog import Invalid, Prepared, plan_of
 from service.extending import Extension, Run, Stored, enlarged, gaps, rest
 from service.planner import fitting, span_size, spans
 from service.spec import JobSpec, Span
-from service.store import Store, access, commits, dead, dispatch, extending, jobs, outbox, quotas, shards
+from service.store import Store, access, commits, creating, dead, dispatch, extending, jobs, outbox, quotas, shards
 from service.store.commits import Results
 from service.store.extending import Asked
 from service.store.jobs import Conflict
@@ -127,7 +127,7 @@ def test_populations_share_what_is_left() -> None:
 
 def finished(store: Store, *args: Any, **changes: Any) -> sa.Row[Any]:
     """A job whose every shard is done."""
-    row = store.write(jobs.create, prepared(*args, **changes))
+    row = store.write(creating.create, prepared(*args, **changes))
     run(store, row.id)
     return store.read(jobs.find, row.name)
 
@@ -184,7 +184,7 @@ def test_the_transaction(store: Store) -> None:
 
 def test_stale_workers_change_nothing(store: Store) -> None:
     """A claim of the first run is no claim on the second."""
-    row = store.write(jobs.create, prepared(1, 4))
+    row = store.write(creating.create, prepared(1, 4))
     stale, mine = take(store, 1), take(store, 1)
     assert store.write(commits.commit, mine, outcome(mine))
     grow(store, store.read(jobs.find, row.name), n=8)
@@ -277,7 +277,7 @@ def test_a_webhook_is_told_again_and_signed_for_who_extended(store: Store) -> No
 
 def test_a_dead_letter_of_the_first_run(store: Store) -> None:
     """Its item is left out; when it was requeued and is done, the item goes on like the others."""
-    row = store.write(jobs.create, prepared(2, 2000))  # two shards of each item
+    row = store.write(creating.create, prepared(2, 2000))  # two shards of each item
     assert store.write(shards.fail, take(store, 1), "error 1")
     run(store, row.id)
     grow(store, store.read(jobs.find, row.name), n=2600)
@@ -302,7 +302,7 @@ def test_judges_that_have_changed(store: Store) -> None:
 @pytest.mark.parametrize("unfinished", [1, 3])
 def test_answers_of_a_search_that_was_stopped(store: Store, unfinished: int) -> None:
     """It keeps those that were finished, numbered without a gap; their keys tell whether others came between."""
-    row = store.write(jobs.create, prepared(1, 4))
+    row = store.write(creating.create, prepared(1, 4))
     claim = take(store, 1)
     some = named(outcome(claim))
     names = [row[3] for row in some.candidates]

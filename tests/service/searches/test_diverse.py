@@ -20,7 +20,7 @@ from service import catalog
 from service.artifacts import Artifacts
 from service.client import Client
 from service.execute import Bench, execute
-from service.store import Store, commits, features, jobs, results, shards
+from service.store import Store, commits, creating, features, results, shards
 from service.store.schema import features as table
 from service.views import CandidateView
 from service.writing import written
@@ -140,7 +140,7 @@ def test_a_killed_worker_changes_nothing(client: Client, tmp_path: Path) -> None
 
 def test_features_are_written_once_and_only_by_the_holder(store: Store, tmp_path: Path) -> None:
     spec = prepared(2, 8, search=NUMBER | {"n": 8})
-    made = store.write(jobs.create, spec)
+    made = store.write(creating.create, spec)
     old = store.write(shards.claim, "frozen", [("1-0", 1)]).claims["1-0", 1]
     new = store.write(shards.claim, "second", [("1-0", 1)]).claims["1-0", 1]
 

@@ -15,7 +15,7 @@ from service.catalog import Invalid
 from service.client import Client
 from service.curves.voting import majority_curve
 from service.rated import rated
-from service.store import Store, audits, commits, jobs, results, shards
+from service.store import Store, audits, commits, creating, results, shards
 from service.store.commits import Results
 from service.store.pools import packed
 
@@ -105,7 +105,7 @@ def test_beta_stops_sooner(client: Client) -> None:
 def committed(store: Store, right: list[bool], accepted: list[bool], **changes: Any) -> Any:
     """A job of one item whose verifier accepted some answers and whose grader passed some."""
     graders = [{"name": "toy/quadratic", "label": "truth", "threshold": 0.0}]
-    made = store.write(jobs.create, prepared(1, len(right), graders=graders, **changes))
+    made = store.write(creating.create, prepared(1, len(right), graders=graders, **changes))
     with store.reading() as connection:
         (shard,) = connection.execute(sa.text("select id from shards where job = :job"), {"job": made.id}).scalars()
     claim = store.write(shards.claim, "w", [("1-0", shard)]).claims["1-0", shard]
@@ -141,10 +141,10 @@ def test_a_job_keeps_the_rates_that_it_began_with(store: Store) -> None:
     """Later labels change the card, not the job; the same key finds the job although its rates would differ now."""
     base = committed(store, [True] * 10 + [False] * 10, [True] * 9 + [False] * 10 + [True])
     asked = prepared(1, 4, **BAYES)
-    made = store.write(jobs.create, asked, "key", final=rated)
+    made = store.write(creating.create, asked, "key", final=rated)
     judge = store.read(results.judges_of, base.id)[0].id
     store.write(audits.write, judge, {(0, i): i % 2 == 0 for i in range(20)}, 1.0)
-    assert store.write(jobs.create, asked, "key", final=rated).id == made.id
+    assert store.write(creating.create, asked, "key", final=rated).id == made.id
     assert '"tpr":0.85' in made.spec or '"tpr":0.86' in made.spec
 
 

@@ -10,14 +10,14 @@ import sqlalchemy as sa
 from helping import outcome, prepared
 
 from service.committing import Committer
-from service.store import Store, commits, jobs, shards
+from service.store import Store, commits, creating, jobs, shards
 from service.store.schema import events
 from service.store.shards import Claim
 
 
 @pytest.fixture
 def claims(store: Store) -> Sequence[Claim]:
-    store.write(jobs.create, prepared(1, 8000))
+    store.write(creating.create, prepared(1, 8000))
     return list(store.write(shards.claim, "w", [(f"{n}-0", n) for n in range(1, 9)]).claims.values())
 
 

@@ -12,7 +12,7 @@ from helping import done, ended, found, items, job, outcome, prepared, refused, 
 
 from service.client import Client
 from service.embedded import Stack
-from service.store import Store, access, commits, dead, jobs, quotas, shards
+from service.store import Store, access, commits, creating, dead, jobs, quotas, shards
 from service.store.access import Missing
 from service.store.jobs import Conflict
 from service.store.schema import items as item_table
@@ -27,7 +27,7 @@ def items_of(store: Store, job_: int) -> list[tuple[Any, ...]]:
 
 def test_requeued_and_done(store: Store) -> None:
     """An item of two failed shards is well again when both are; an ended job goes on, and ends again."""
-    job = store.write(jobs.create, prepared(2, 2000))  # two shards of each item
+    job = store.write(creating.create, prepared(2, 2000))  # two shards of each item
     for shard in (1, 2, 3):
         assert store.write(shards.fail, take(store, shard), f"error {shard}")
     last = take(store, 4)
@@ -63,12 +63,12 @@ def test_requeued_and_done(store: Store) -> None:
 
 
 def test_what_is_over_stays_over(store: Store) -> None:
-    cancelled = store.write(jobs.create, prepared(2, 1000))
+    cancelled = store.write(creating.create, prepared(2, 1000))
     assert store.write(shards.fail, take(store, 1), "error")
     store.write(jobs.cancel, cancelled.name)
     with pytest.raises(Conflict, match="is cancelled"):
         store.write(dead.requeue, f"{cancelled.name}.0")
-    late = store.write(jobs.create, prepared(1, 4, budget={"seconds": 0.0}))
+    late = store.write(creating.create, prepared(1, 4, budget={"seconds": 0.0}))
     assert store.write(shards.fail, take(store, 3), "error")
     with pytest.raises(Conflict, match=r"the 0 s of job .* are over"):
         store.write(dead.requeue, f"{late.name}.0")
@@ -78,10 +78,10 @@ def test_requeued_work_is_paid_once(store: Store) -> None:
     quota = json.dumps({"samples": {"total": 8}})
     key = store.write(access.create, "ann", ("write",), None, None, quota)[0].name
     with access.acting("ann", key):
-        job = store.write(jobs.create, prepared(2, 4))
+        job = store.write(creating.create, prepared(2, 4))
     assert store.write(shards.fail, take(store, 1), "error")
     with access.acting("ann", key):
-        other = store.write(jobs.create, prepared(2, 4))
+        other = store.write(creating.create, prepared(2, 4))
     with pytest.raises(quotas.Exhausted):  # somebody else has what it held
         store.write(dead.requeue, f"{job.name}.0")
     store.write(jobs.cancel, other.name)

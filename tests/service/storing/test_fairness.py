@@ -11,13 +11,13 @@ from service.client import Client
 from service.feeder import Feeder
 from service.intake import Intake
 from service.queue import STREAMS, Broker
-from service.store import Store, access, dispatch, jobs, shards
+from service.store import Store, access, creating, dispatch, shards
 from service.turns import ordered, parts, stream
 
 
 def submit(store: Store, owner: str | None, shards_: int, **changes: object) -> int:
     with access.acting(owner):
-        row = store.write(jobs.create, prepared(1, 1000 * shards_, **changes))
+        row = store.write(creating.create, prepared(1, 1000 * shards_, **changes))
     assert row.shards == shards_
     return row.id
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from helping import SLOW, done, ended, found, job, prepared, service, until, whole
 
 from service.client import Client
-from service.store import Store, jobs
+from service.store import Store, creating
 
 
 def test_the_same_answers(postgres_url: str, client: Client, tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_one_key_makes_one_job(postgres_url: str) -> None:
     made: list[str] = []
 
     def submit() -> None:
-        made.append(store.write(jobs.create, prepared(20, 50), "same").name)
+        made.append(store.write(creating.create, prepared(20, 50), "same").name)
 
     threads = [threading.Thread(target=submit) for _ in range(8)]
     for thread in threads:

@@ -22,7 +22,7 @@ from service.intake import Intake
 from service.messages import FORMAT
 from service.queue import GROUP, STREAMS, WORKERS, Broker, Delivery, stream, vitals
 from service.spec import Lane, Ticket
-from service.store import Store, dispatch, jobs, shards
+from service.store import Store, creating, dispatch, jobs, shards
 from service.store.schema import jobs as jobs_table
 from service.store.schema import shards as table
 from service.worker import Worker
@@ -230,7 +230,7 @@ def test_an_impatient_broker_gives_up_soon() -> None:
 
 
 def add(store: Store, n: int = 3000) -> str:
-    return store.write(jobs.create, prepared(2, n)).name
+    return store.write(creating.create, prepared(2, n)).name
 
 
 def test_feeder_keeps_a_window(store: Store, broker: Broker) -> None:
@@ -310,7 +310,7 @@ def test_two_feeders_at_once_count_nothing_twice(store: Store, broker: Broker, w
 
 def test_a_worker_handed_its_own_message_goes_on(store: Store, broker: Broker, worker: Worker) -> None:
     """After a stall longer than the lease: no second search, no death, and the lease is renewed."""
-    name = store.write(jobs.create, prepared(1, 3, model=SLOW)).name
+    name = store.write(creating.create, prepared(1, 3, model=SLOW)).name
     Feeder(store, broker, "f").feed()
     go = threading.Event()
     worker.engine.device.submit(go.wait, 30)  # the search lasts until it is told to go on
@@ -379,7 +379,7 @@ def test_what_could_not_be_claimed_is_asked_for_again(tmp_path: Path, valkey: st
     patient, store = Broker(valkey, 60), Store(f"sqlite:///{tmp_path / 'winnow.db'}")
     patient.redis.flushall()
     store.migrate()
-    row = store.write(jobs.create, prepared(1, 1000))
+    row = store.write(creating.create, prepared(1, 1000))
     assert Feeder(store, patient, "f").feed() == 1
     intake, rename = Intake(store, patient, "w", ()), "alter table {} rename to {}"
 

@@ -19,7 +19,7 @@ from service.api.keys import limit
 from service.cli import app
 from service.client import Client
 from service.spec import Span
-from service.store import Store, access, commits, jobs, quotas, shards
+from service.store import Store, access, commits, creating, jobs, quotas, shards
 from service.store.quotas import Exhausted
 from service.store.schema import jobs as table
 from service.store.schema import shards as pieces
@@ -34,7 +34,7 @@ def key_of(store: Store, **limits: Any) -> str:
 
 def submit(store: Store, key: str, *args: Any, **changes: Any) -> sa.Row[Any]:
     with access.acting("ann", key):
-        return store.write(jobs.create, prepared(*args, **changes))
+        return store.write(creating.create, prepared(*args, **changes))
 
 
 def account(store: Store, key: str) -> dict[str, int]:

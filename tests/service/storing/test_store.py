@@ -21,7 +21,7 @@ from search.ports import Score, Values
 from service import curve
 from service.api.errors import install
 from service.api.present import item_views, job_view
-from service.store import Store, commits, dispatch, jobs, results, shards
+from service.store import Store, commits, creating, dispatch, jobs, results, shards
 from service.store.blobs import find
 from service.store.bulk import insert_rows
 from service.store.commits import Results
@@ -31,7 +31,7 @@ from service.store.schema import shards as table
 
 
 def add(store: Store, *args: Any, **changes: Any) -> sa.Row[Any]:
-    return store.write(jobs.create, prepared(*args, **changes))
+    return store.write(creating.create, prepared(*args, **changes))
 
 
 def row(store: Store, of: sa.Table, **where: Any) -> Any:
@@ -276,11 +276,11 @@ def test_cancel(store: Store) -> None:
 
 
 def test_idempotency(store: Store) -> None:
-    one = store.write(jobs.create, prepared(), "k")
-    assert store.write(jobs.create, prepared(), "k").id == one.id
+    one = store.write(creating.create, prepared(), "k")
+    assert store.write(creating.create, prepared(), "k").id == one.id
     with pytest.raises(jobs.Conflict, match=one.name):
-        store.write(jobs.create, prepared(3), "k")
-    assert store.write(jobs.create, prepared()).id != one.id
+        store.write(creating.create, prepared(3), "k")
+    assert store.write(creating.create, prepared()).id != one.id
     assert len(rows(store, judges)) == 2
 
 
