@@ -1,12 +1,9 @@
 """Submitting from the form and watching, with the mouse and without one."""
 
 import json
-import os
-import signal
-from collections.abc import Iterator
 
 import pytest
-from helping import SLOW, pids
+from helping import SLOW, frozen
 from playwright.sync_api import Page, expect
 
 from service.client import Client
@@ -25,32 +22,18 @@ def fill(page: Page, url: str, prompts: str, n: int) -> None:
     page.locator("[data-loc='verifiers.0.threshold'] input").fill("0.9")
 
 
-@pytest.fixture
-def frozen(running: tuple[Stack, Client]) -> Iterator[list[int]]:
-    """The service's workers, which do nothing until they are thawed."""
-    workers = pids(running[0])
-    for pid in workers:
-        os.kill(pid, signal.SIGSTOP)
-    yield workers
-    thaw(workers)
-
-
-def thaw(workers: list[int]) -> None:
-    for pid in workers:
-        os.kill(pid, signal.SIGCONT)
-
-
-def test_submit_and_watch(page: Page, url: str, client: Client, frozen: list[int]) -> None:
+def test_submit_and_watch(page: Page, url: str, running: tuple[Stack, Client]) -> None:
     """The state and the counts change without a reload, and the curve appears."""
     fill(page, url, "one\ntwo\nthree", 100)
     sent = json.loads(page.get_by_test_id("spec-json").input_value())
     assert sent["model"] == {"name": "outside/slow", "seconds": 0.0005, "steps": 20}
     assert [item["prompt"] for item in sent["items"]] == ["one", "two", "three"]
     page.evaluate("window.loadedOnce = true")
-    page.get_by_test_id("submit-button").click()
+    stack, client = running
     state = page.get_by_test_id("job-state")
-    expect(state).to_have_attribute("data-state", "queued")
-    thaw(frozen)
+    with frozen(stack):
+        page.get_by_test_id("submit-button").click()
+        expect(state).to_have_attribute("data-state", "queued")
     expect(state).to_have_attribute("data-state", "completed", timeout=120_000)
     expect(page.get_by_test_id("progress")).to_have_text("Shards 3 of 3")
     expect(page.locator("[data-testid=curve-chart] .main-svg").first).to_be_visible()
