@@ -23,6 +23,7 @@ from helping import done, service  # noqa: E402
 from watching import Watched, watched  # noqa: E402
 
 from service.client import Client  # noqa: E402
+from service.embedded import Stack  # noqa: E402
 
 
 def executable(playwright: Playwright) -> str:
@@ -49,8 +50,8 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="package")
-def client(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    """A service with a worker and the plug-ins of `hostile` and `outside`, as its client."""
+def running(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, Client]]:
+    """A service with a worker and the plug-ins of `hostile` and `outside`, and its client."""
     root = tmp_path_factory.mktemp("site")
     for plugins in (hostile, outside):
         info = root / f"{plugins.__name__}-1.dist-info"
@@ -64,8 +65,13 @@ def client(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         patch.setenv("OMP_NUM_THREADS", "1")
         for name in [name for name in os.environ if name.startswith("WINNOW_")]:
             patch.delenv(name)
-        with service(tmp_path_factory.mktemp("data")) as (_, client):
-            yield client
+        with service(tmp_path_factory.mktemp("data")) as pair:
+            yield pair
+
+
+@pytest.fixture(scope="package")
+def client(running: tuple[Stack, Client]) -> Client:
+    return running[1]
 
 
 @pytest.fixture(scope="package")

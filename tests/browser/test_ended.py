@@ -7,10 +7,11 @@ from typing import Any
 
 import httpx
 import pytest
-from helping import SLOW, done, service, until
+from helping import SLOW, done, frozen, service, until
 from playwright.sync_api import Browser, Page, expect
 
 from service.client import Client, Refused
+from service.embedded import Stack
 from service.store import Store, access
 
 from .conftest import TOY, opened
@@ -35,8 +36,9 @@ def field(page: Page, loc: str) -> Any:
     return page.locator(f"[data-loc='{loc}'] input")
 
 
-def test_extend(page: Page, url: str, client: Client) -> None:
+def test_extend(page: Page, url: str, running: tuple[Stack, Client]) -> None:
     """To more samples: the view is live again, and the curve goes further."""
+    stack, client = running
     job = made(client, model=SLOW)
     page.goto(f"{url}/#/jobs/{job}")
     page.wait_for_function(f"() => ({LARGEST})() === 4")
@@ -46,10 +48,11 @@ def test_extend(page: Page, url: str, client: Client) -> None:
     expect(field(page, "search.n")).to_have_value("4")
     expect(page.get_by_test_id("extend-form").locator("input")).to_have_count(1)  # it has no limits
     field(page, "search.n").fill("64")
-    page.get_by_test_id("extend-button").click()
-    expect(page.get_by_test_id("cancel")).to_be_visible()
-    expect(page.get_by_test_id("extend-form")).to_have_count(0)
-    expect(page.get_by_test_id("job-state")).to_have_attribute("data-state", "completed")
+    with frozen(stack):
+        page.get_by_test_id("extend-button").click()
+        expect(page.get_by_test_id("cancel")).to_be_visible()
+        expect(page.get_by_test_id("extend-form")).to_have_count(0)
+    expect(page.get_by_test_id("job-state")).to_have_attribute("data-state", "completed", timeout=120_000)
     expect(page.get_by_test_id("extend")).to_be_visible()
     page.wait_for_function(f"() => ({LARGEST})() === 64")
     assert page.evaluate("window.loadedOnce")
@@ -147,15 +150,18 @@ def test_delete(refusable: Page, url: str, client: Client) -> None:
     assert refusal.value.status == 404
 
 
-def test_what_is_needed_is_not_deleted(refusable: Page, url: str, client: Client) -> None:
+def test_what_is_needed_is_not_deleted(refusable: Page, url: str, running: tuple[Stack, Client]) -> None:
     """The service's reason is shown: its answers are being judged again."""
+    stack, client = running
     page, job = refusable, made(client)
     page.goto(f"{url}/#/jobs/{job}")
     page.get_by_test_id("delete").click()
-    judged = client.rescore(job, {"verifiers": [{"name": "outside/misjudging", "kind": "slow"}]})
-    page.get_by_test_id("delete-button").click()
-    expect(page.get_by_test_id("problem")).to_contain_text(f"are being judged again by job {judged.id}; cancel that")
-    expect(page.get_by_test_id("delete-button")).to_be_focused()
+    with frozen(stack):
+        judged = client.rescore(job, {"verifiers": [{"name": "outside/misjudging", "kind": "slow"}]})
+        page.get_by_test_id("delete-button").click()
+        reason = f"are being judged again by job {judged.id}; cancel that"
+        expect(page.get_by_test_id("problem")).to_contain_text(reason)
+        expect(page.get_by_test_id("delete-button")).to_be_focused()
     client.cancel(judged.id)
     until(lambda: client.job(judged.id).finished)
     page.get_by_test_id("delete-button").click()

@@ -3,10 +3,11 @@
 import json
 
 import pytest
-from helping import SLOW
+from helping import SLOW, frozen
 from playwright.sync_api import Page, expect
 
 from service.client import Client
+from service.embedded import Stack
 
 
 def fill(page: Page, url: str, prompts: str, n: int) -> None:
@@ -21,21 +22,19 @@ def fill(page: Page, url: str, prompts: str, n: int) -> None:
     page.locator("[data-loc='verifiers.0.threshold'] input").fill("0.9")
 
 
-def test_submit_and_watch(page: Page, url: str, client: Client) -> None:
+def test_submit_and_watch(page: Page, url: str, running: tuple[Stack, Client]) -> None:
     """The state and the counts change without a reload, and the curve appears."""
     fill(page, url, "one\ntwo\nthree", 100)
     sent = json.loads(page.get_by_test_id("spec-json").input_value())
     assert sent["model"] == {"name": "outside/slow", "seconds": 0.0005, "steps": 20}
     assert [item["prompt"] for item in sent["items"]] == ["one", "two", "three"]
     page.evaluate("window.loadedOnce = true")
-    page.get_by_test_id("submit-button").click()
+    stack, client = running
     state = page.get_by_test_id("job-state")
-    expect(state).to_be_visible()
-    seen = set[str]()
-    while (now := state.get_attribute("data-state")) != "completed":
-        seen.add(now or "")
-        page.wait_for_timeout(50)
-    assert seen & {"queued", "in_progress"}
+    with frozen(stack):
+        page.get_by_test_id("submit-button").click()
+        expect(state).to_have_attribute("data-state", "queued")
+    expect(state).to_have_attribute("data-state", "completed", timeout=120_000)
     expect(page.get_by_test_id("progress")).to_have_text("Shards 3 of 3")
     expect(page.locator("[data-testid=curve-chart] .main-svg").first).to_be_visible()
     assert page.evaluate("window.loadedOnce")
@@ -91,7 +90,8 @@ def test_a_refusal_stands_at_its_field(refusable: Page, url: str) -> None:
 
 
 def test_cancel(page: Page, url: str, client: Client) -> None:
-    job = client.submit({"model": {**SLOW, "seconds": 0.01}, "items": [{}], "verifiers": ["toy/linear"]})
+    search = {"n": 2000}  # 400 s of work
+    job = client.submit({"model": {**SLOW, "seconds": 0.01}, "items": [{}], "verifiers": ["any"], "search": search})
     page.goto(f"{url}/#/jobs/{job.id}")
     page.get_by_test_id("cancel").click()
     expect(page.get_by_test_id("job-state")).to_have_attribute("data-state", "cancelled")

@@ -44,7 +44,7 @@ def test_curve_and_axes(page: Page, url: str, digits: str) -> None:
     page.goto(f"{url}/#/jobs/{digits}")
     chart = drawn(page, "curve-chart")
     expect(chart.locator(".xtitle")).to_have_text("samples an item")
-    assert chart.locator(".scatterlayer .trace").count() >= 4  # two lines, two intervals
+    expect(chart.locator(".scatterlayer .trace").nth(3)).to_be_attached()  # two lines, two intervals
     right = (
         "() => Math.max(...document.querySelector('[data-testid=curve-chart] .js-plotly-plot').data.flatMap(t => t.x))"
     )
@@ -56,6 +56,7 @@ def test_curve_and_axes(page: Page, url: str, digits: str) -> None:
         axis.select_option(name)
         expect(chart.locator(".xtitle")).to_contain_text(name.replace("verifier_calls", "verdicts").split("_")[0])
     axis.select_option("evaluations")
+    expect(chart.locator(".xtitle")).to_have_text("evaluations an item")
     assert page.evaluate(right) == pytest.approx(10 * samples)  # ten steps
     for kind in page.get_by_test_id("interval-select").locator("option").all():
         page.get_by_test_id("interval-select").select_option(kind.get_attribute("value"))
@@ -66,7 +67,7 @@ def test_every_number_has_its_definition(page: Page, url: str, digits: str) -> N
     page.goto(f"{url}/#/jobs/{digits}")
     drawn(page, "curve-chart")
     terms = page.locator("main abbr.term")
-    assert terms.count() > 20
+    expect(terms.nth(20)).to_be_attached()
     assert page.locator("main dt:not(:has(abbr.term))").count() == 0
     tip = page.locator("#tip")
     terms.first.hover()
@@ -94,7 +95,7 @@ def test_verifier_gap_and_outcomes(page: Page, url: str, pair: tuple[str, str]) 
     page.goto(f"{url}/#/jobs/{pair[0]}")
     drawn(page, "gap-chart")
     chart = drawn(page, "outcome-chart")
-    assert chart.locator(".scatterlayer .trace").count() == 3  # right, wrong, abstain
+    expect(chart.locator(".scatterlayer .trace")).to_have_count(3)  # right, wrong, abstain
 
 
 def test_answers(page: Page, url: str, digits: str, client: Client) -> None:

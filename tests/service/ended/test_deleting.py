@@ -10,7 +10,7 @@ import httpx
 import numpy as np
 import pytest
 import sqlalchemy as sa
-from helping import done, ended, found, job, outcome, prepared, refused, take, until
+from helping import done, ended, found, frozen, job, outcome, prepared, refused, take, until
 from typer.testing import CliRunner
 
 from search.metering import Spent
@@ -119,15 +119,15 @@ def test_bytes_that_others_name_stay(client: Client, stack: Stack) -> None:
             assert not list((Path(stack.settings.data_dir) / "artifacts").rglob(f"{name}*"))
 
 
-def test_a_rescored_job_stands_alone(client: Client) -> None:
+def test_a_rescored_job_stands_alone(client: Client, stack: Stack) -> None:
     """While it runs its source stays; afterwards it has all that it needs."""
     spec = job(1, 3, model="outside/by_prompt", items=[{"prompt": "huge"}], verifiers=["any"], seed=78)
     first = done(client, spec)
     second = client.rescore(first.id, {"verifiers": ["any"]}, wait=30)
     before, data = found(client, second.id), [client.artifact(c.artifact or "") for c in client.candidates(second.id)]
-    slow = {"name": "outside/misjudging", "kind": "slow"}
-    third = client.rescore(first.id, {"verifiers": [slow]})
-    told = refused(client.http.delete(f"/v1/jobs/{first.id}"), 409)
+    with frozen(stack):
+        third = client.rescore(first.id, {"verifiers": ["any"], "search": {"select": "first_pass"}})
+        told = refused(client.http.delete(f"/v1/jobs/{first.id}"), 409)
     assert f"judged again by job {third.id}; cancel that first" in told["detail"]
     ended(client, third.id)
     client.delete(first.id)

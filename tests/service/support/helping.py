@@ -153,6 +153,19 @@ def pids(stack: Stack) -> list[int]:
     return [child.pid for child in list(stack.children.values()) if child.poll() is None]
 
 
+@contextlib.contextmanager
+def frozen(stack: Stack) -> Iterator[None]:
+    """Idle workers do nothing meanwhile: what is submitted waits until a test has seen that it does."""
+    workers = pids(stack)
+    for pid in workers:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in workers:
+            os.kill(pid, signal.SIGCONT)
+
+
 def alive(pid: int) -> bool:
     """Whether a process runs (a zombie does not)."""
     try:
