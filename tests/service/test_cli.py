@@ -275,6 +275,8 @@ def test_full_disk_in_the_middle(small_disk: Path) -> None:
     with service(small_disk) as (_, client):
         done(client, job(1, 1))
         fill(small_disk / "fill")
+        big = client.http.post("/v1/jobs", json=job(items=[{"prompt": "a" * 20_000}] * 20), timeout=60)
+        assert (big.status_code, big.json()["detail"]) == (503, "the database's disk is full: make room; try again")
         response = client.http.post("/v1/jobs", json=job(model="outside/by_prompt", items=items("huge")), timeout=60)
         assert response.status_code in (202, 503)
         (small_disk / "fill").unlink()
