@@ -75,10 +75,22 @@ def verifier_gap(e: Evidence) -> list[Advice]:
     return [Advice(kind="verifier_gap", text=text, numbers=dict(numbers))]
 
 
+def passless(e: Evidence) -> list[Advice]:
+    """Say so where nothing can count as right: a coverage of 0 would read as a model that fails."""
+    if e.right is not None:
+        return []
+    text = (
+        f"{e.judge} gives values and no passes, so nothing counts as right here and every share is 0. Give it a "
+        "`threshold` that makes a value a pass or a fail, or name a grader that passes; answers that are there can be "
+        "judged again (rescore)."
+    )
+    return [Advice(kind="passless", text=text, numbers={})]
+
+
 def voting(e: Evidence) -> list[Advice]:
     """Whether the majority beats one sample, and the verifier's choice."""
     place = _last(e.majority)
-    if e.majority is None or place is None or not place:
+    if e.right is None or e.majority is None or place is None or not place:
         return []
     k, voted, single = int(e.grid[place]), e.majority[place], e.solved[0]
     gain = paired_t(voted, single, e.level)

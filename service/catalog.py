@@ -36,6 +36,7 @@ from service.checks import (
     unwatched,
     unweighted,
 )
+from service.faults import worded
 from service.processes import elsewhere
 from service.spec import JobSpec, Search
 from service.views import PluginView
@@ -151,8 +152,7 @@ def described(kind: str, name: str) -> PluginView:
 def faults(error: ValidationError, model: type[BaseModel], loc: tuple[int | str, ...] = ()) -> list[dict[str, Any]]:
     """Entries for Invalid; an unknown field lists the valid ones."""
     out: list[dict[str, Any]] = []
-    for fault in error.errors(include_url=False, include_context=False, include_input=False):
-        message = fault["msg"]
+    for fault, message in worded(error.errors(include_url=False, include_context=False, include_input=False)):
         if fault["type"] == "extra_forbidden" and len(fault["loc"]) == 1:
             message = f"unknown field; valid: {listed(sorted(model.model_fields))}"
         out.append({"loc": [*loc, *fault["loc"]], "msg": message})

@@ -67,7 +67,8 @@ def serve(
             traces("api")
             logs.start(chosen.log, logging.WARNING)
             typer.echo(
-                f"Winnow answers at {stack.url}, its documentation at {stack.url}/docs (data: {chosen.data_dir})"
+                f"Winnow answers at {stack.url}, its page; the API is described at {stack.url}/openapi.json "
+                f"(data: {chosen.data_dir})"
             )
             until_stopped()
     except Unusable as error:

@@ -103,7 +103,8 @@ def curve_of(
     else:
         points = pool_points(pools, rows, grid, each["evaluations"], level, size)
     unscored = sum(row.unscored for row in read.counts) / max(1, int(drawn.sum()))
-    asked = _evidence(connection, read, pools, rows, grid, size, each, unscored, level, stakes or Stakes())
+    judged = found[read.chosen.id].passed
+    asked = _evidence(connection, read, pools, rows, grid, size, each, unscored, level, stakes or Stakes(), judged)
     return CurveView(
         job=read.job.name,
         judge=read.chosen.label,
@@ -185,16 +186,18 @@ def _evidence(
     unscored: float,
     level: float,
     stakes: Stakes,
+    judged: np.ndarray[Any, np.dtype[np.int8]],
 ) -> Evidence:
-    """What advice is drawn from."""
+    """What advice is drawn from. judged: 1 for a pass of the judge, 0 for a fail, less where it gave neither."""
     numbers = set(read.items)
     ids = [row.id for row in results.items_page(connection, read.job.id, -1, read.job.items) if row.number in numbers]
     verifier = read.verifiers[0]
     tp, fp, fn, tn = audits.counts(connection, verifier.id)
+    passes = bool((judged >= 0).any()) or not any(row.scored for row in read.counts)
     return Evidence(
         ids=ids,
         drawn=pools.drawn,
-        right=pools.passes,
+        right=pools.passes if passes else None,
         judge=read.chosen.label,
         verifier=verifier.label,
         grid=size * np.array(grid, np.int64),

@@ -25,7 +25,7 @@ def _share(value: float | None) -> str | None:
 
 
 def _gap(point: Point) -> str | None:
-    return None if point.selected is None else f"{100 * (point.coverage.mean - point.selected.mean):.1f}"
+    return None if point.selected is None else f"{100 * (point.coverage.mean - point.selected.mean):z.1f}"
 
 
 COLUMNS: dict[str, Callable[[Point], str | None]] = {

@@ -93,11 +93,9 @@ def demonstrate(
         console.print("Pictures: " + ", ".join(map(str, written)))
         if keep is None:
             console.print(f"Start it for yourself: {Path(sys.argv[0])} serve")
-            console.print(
-                "The API then answers at http://127.0.0.1:8000, its documentation at http://127.0.0.1:8000/docs"
-            )
+            console.print("Its page is then at http://127.0.0.1:8000, what the API takes at /openapi.json there")
         else:
-            console.print(f"The API answers at {stack.url}, its documentation at {stack.url}/docs; Ctrl-C ends it")
+            console.print(f"Winnow answers at {stack.url}, its page; Ctrl-C ends it")
             keep()
     return [one.curve for one in shown]
 

@@ -106,7 +106,7 @@ def demonstrate(
         console.print(f"{tokens} tokens in {max(view.usage.seconds for view in views):.0f} s")
         console.print(f"Picture: {draw(shown, out / 'language.png')}")
         if keep is not None:
-            console.print(f"The API answers at {stack.url}, its documentation at {stack.url}/docs; Ctrl-C ends it")
+            console.print(f"Winnow answers at {stack.url}, its page; Ctrl-C ends it")
             keep()
     return shown
 

@@ -1,6 +1,7 @@
 """Everything on one machine in one process tree: SQLite, a real Valkey or Redis, the API and its workers."""
 
 import contextlib
+import logging
 import os
 import socket
 import subprocess
@@ -19,6 +20,8 @@ from service.queue import Broker
 from service.redis_server import alive, start_redis
 from service.settings import Settings, core_count
 from service.store import Store
+
+log = logging.getLogger("winnow.stack")
 
 # glibc gives every large tensor back to the kernel and has it cleared again, layer by layer: a tenth of a CPU worker's
 # time. With these it keeps up to 1 GiB.
@@ -138,7 +141,8 @@ class Stack:
                     with contextlib.suppress(redis.RedisError):  # their leases will run out
                         broker.release(name)
                     self._spawn(f"{name.rsplit('.', 1)[0]}.{int(time.time() * 1000)}")
-                    del self.children[name]
+                    code = self.children.pop(name).returncode
+                    log.warning("worker %s ended (%s); another has taken its place", name, code)
                     self._stopping.wait(0.5)
         for child in self.children.values():
             child.terminate()

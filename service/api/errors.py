@@ -2,9 +2,11 @@
 
 import logging
 import math
+import re
 import time
 from collections.abc import Sequence
 from http import HTTPStatus
+from itertools import islice
 from typing import Any
 
 import redis
@@ -18,6 +20,7 @@ from starlette.exceptions import HTTPException
 from service import logs
 from service.catalog import Invalid
 from service.curve import Judgeless, TooMany
+from service.faults import worded
 from service.spec import JobSpec
 from service.store.access import Missing
 from service.store.jobs import Conflict
@@ -48,7 +51,7 @@ def problem(
     body |= more or {}
     if errors:
         body["errors"] = [{**e, "loc": [_short(p, 100) for p in e["loc"]], "msg": _short(e["msg"])} for e in errors]
-    param = ".".join(map(str, body["errors"][0]["loc"])) if errors else None
+    param = ".".join(map(str, body["errors"][0]["loc"])) or None if errors else None
     body["error"] = {"message": detail, "type": kind, "param": param, "code": code}
     return JSONResponse(body, status, headers, media_type="application/problem+json")
 
@@ -59,7 +62,7 @@ def _short(value: Any, longest: int = LONGEST) -> Any:
 
 def said(faults: Sequence[dict[str, Any]]) -> str:
     """The first faults as a sentence."""
-    return "; ".join(f"{'.'.join(str(_short(p, 100)) for p in f['loc'])}: {f['msg']}" for f in faults[:3])
+    return "; ".join(f"{'.'.join(str(_short(p, 100)) for p in f['loc']) or 'body'}: {f['msg']}" for f in faults[:3])
 
 
 def fields_at(model: type[BaseModel], loc: Sequence[int | str]) -> list[str]:
@@ -89,9 +92,8 @@ def install(app: FastAPI) -> None:
         faults: list[dict[str, Any]] = []
         field = getattr(request.scope.get("route"), "body_field", None)
         body = _model_in(field.field_info.annotation if field else None) or JobSpec
-        for fault in error.errors()[:20]:
+        for fault, message in islice(worded(error.errors()), 20):
             loc = [part for part in fault["loc"] if part != "body"]
-            message = fault["msg"]
             if fault["type"] == "extra_forbidden":
                 message = f"unknown field; valid: {', '.join(fields_at(body, loc))}"
             faults.append({"loc": loc, "msg": message})
@@ -128,7 +130,9 @@ def install(app: FastAPI) -> None:
 
     async def _outage(_: Request, error: Exception) -> JSONResponse:
         log.warning("unavailable: %s", error)
-        return problem(503, "the database or the queue cannot be reached; try again", headers={"Retry-After": "2"})
+        full = isinstance(error, OperationalError) and re.search("is full|No space left", str(error.orig))
+        why = "the database's disk is full: make room" if full else "the database or the queue cannot be reached"
+        return problem(503, f"{why}; try again", headers={"Retry-After": "2"})
 
     app.add_exception_handler(redis.RedisError, _outage)
     app.add_exception_handler(OperationalError, _outage)

@@ -175,3 +175,13 @@ def test_methods_that_cannot_be_told_apart() -> None:
     assert values[0].numbers["job"] == "job_b"
     assert values[0].numbers["difference"] == pytest.approx(-0.55)  # over the items that both have
     assert advise_compare([method("a", 100, [np.nan])], True, near) == []
+
+
+def test_a_judge_without_passes() -> None:
+    """Nothing is said about shares that are 0 because nobody told what is right."""
+    rows = np.zeros((4, 3))
+    failed = evidence(8, [0, 0, 0], judge="likes", verifier="likes", selected=rows, majority=rows)
+    given = replace(failed, right=None)
+    assert kinds(given) == ["passless"]
+    assert "likes gives values and no passes" in told("passless", given).text
+    assert kinds(failed) == ["voting", "target_cost"]

@@ -54,6 +54,38 @@ def test_unknown_names_list_the_valid_ones(client: Client, change: Any, where: A
 
 
 @pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("", "body: Field required"),
+        ([], "body: Input should be an object"),
+        (job() | {"items": "x"}, "items: Input should be a list"),
+        (job() | {"verifiers": []}, "verifiers: List should have at least 1 item, not 0"),
+        (
+            job() | {"verifiers": [{"name": "toy/ones", "threshold": "x"}]},
+            "verifiers.0.threshold: Input should be a valid number",
+        ),
+        (job() | {"items": [{"id": "a"}, {"id": "a"}]}, "items: item ids must differ; 'a' stands more than once"),
+        (
+            job()
+            | {
+                "verifiers": [
+                    {"name": "cascade", "stages": [{"verifier": "exact", "above": 1}, {"verifier": "nobody"}]}
+                ]
+            },
+            "verifiers.0.stages.1.verifier: unknown verifier 'nobody'; valid: ",
+        ),
+        (job() | {"metadata": {str(i): "" for i in range(17)}}, "metadata: Object should have at most 16 fields, not "),
+    ],
+)
+def test_the_words_are_those_of_json(client: Client, body: Any, said: str) -> None:
+    """One fault is one sentence: no tuples, nothing of pydantic's, and no list that is short for a wrong member."""
+    content = b"" if body == "" else json.dumps(body).encode()
+    found = refused(client.http.post("/v1/jobs", content=content, headers=JSON), 422)
+    assert found["detail"].startswith(said)
+    assert len(found["errors"]) == 1
+
+
+@pytest.mark.parametrize(
     "change",
     [
         {"model": 7},

@@ -261,6 +261,21 @@ def test_api_and_worker_apart(tmp_path: Path, valkey: str) -> None:
         assert api.wait(20) in (0, -signal.SIGTERM)  # uvicorn ends in order, then passes the signal on
 
 
+def test_a_worker_that_ends_is_told(tmp_path: Path) -> None:
+    with started("serve", "--port", "0", "--data-dir", tmp_path / "d") as (process, url):
+
+        def names() -> set[str]:
+            return {worker["worker"] for worker in httpx.get(f"{url}/v1/workers").json()["data"]}
+
+        until(names, 60)
+        (name,) = names()
+        found = subprocess.run(["pgrep", "-P", str(process.pid), "-f", name], capture_output=True, text=True)
+        os.kill(int(found.stdout), signal.SIGKILL)
+        until(lambda: names() - {name}, 60)
+        process.terminate()
+        assert f"worker {name} ended (-9); another has taken its place" in process.communicate(timeout=30)[1]
+
+
 def test_full_disk_at_the_start(small_disk: Path, spec: Path) -> None:
     fill(small_disk / "fill")
     sentence(winnow("run", spec, "--data-dir", small_disk))
@@ -273,6 +288,8 @@ def test_full_disk_in_the_middle(small_disk: Path) -> None:
     with service(small_disk) as (_, client):
         done(client, job(1, 1))
         fill(small_disk / "fill")
+        big = client.http.post("/v1/jobs", json=job(items=[{"prompt": "a" * 20_000}] * 20), timeout=60)
+        assert (big.status_code, big.json()["detail"]) == (503, "the database's disk is full: make room; try again")
         response = client.http.post("/v1/jobs", json=job(model="outside/by_prompt", items=items("huge")), timeout=60)
         assert response.status_code in (202, 503)
         (small_disk / "fill").unlink()

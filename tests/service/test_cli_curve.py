@@ -166,3 +166,11 @@ def test_the_command_refuses(client: Client) -> None:
         assert result.stderr.startswith("winnow: 4")
         assert why in result.stderr
         assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_no_gap_is_no_negative_gap() -> None:
+    """A difference of rounding has no sign."""
+    shown = curve(
+        points=[{**curve().points[0].model_dump(), "coverage": estimate(0.5), "selected": estimate(0.5 + 1e-12)}]
+    )
+    assert "-0.0" not in drawn(*curve_tables(shown, 200))

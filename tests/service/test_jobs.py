@@ -353,7 +353,9 @@ def test_labels_thresholds_graders(client: Client) -> None:
         assert c.scores[0].passed is None
         assert c.grades[0].passed == (c.answer >= 0.5)
     assert client.curve(view.id).judge == "high"
-    assert client.curve(view.id, "up").points[0].coverage.mean == 0  # it passes nothing
+    up = client.curve(view.id, "up")
+    assert (up.points[0].coverage.mean, [advice.kind for advice in up.advice]) == (0, ["passless"])
+    assert "passless" not in {advice.kind for advice in client.curve(view.id).advice}
     refused(client.http.get(f"/v1/jobs/{view.id}/curve?judge=toy/linear"), 422)
 
 

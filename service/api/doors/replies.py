@@ -94,7 +94,8 @@ def unanswered(job: JobView, item: ItemView) -> Unanswered:
     if item.error is not None:
         return Unanswered(502, "failed", f"no answer could be had: {item.error}")
     drawn = f"{item.drawn} answers were drawn" + (f", {item.stop_reason} ended the search" if item.stop_reason else "")
-    return Unanswered(422, "none_accepted", f"{drawn}, and the verifiers accept none; see job {job.id}")
+    missing = f" ({job.counts.unscored} verdicts are missing: its candidates say why)" if job.counts.unscored else ""
+    return Unanswered(422, "none_accepted", f"{drawn}, and the verifiers accept none; see job {job.id}{missing}")
 
 
 def said(answer: CandidateView) -> str:

@@ -1,7 +1,9 @@
 """OpenAI's own client against the doors of chat and completions."""
 
+import json
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -166,6 +168,10 @@ def test_no_answer(sdk: OpenAI) -> None:
             },
         )
     assert none.value.code == "none_accepted"
+    assert "verdicts are missing" not in none.value.message
+    unread = {"search": {"n": 4, "verifiers": [{"name": "regex", "pattern": "1"}]}}
+    with pytest.raises(openai.UnprocessableEntityError, match="4 verdicts are missing: its candidates say why"):
+        sdk.completions.create(model="toy/bits", prompt="", extra_body=unread)  # bits are a list, and no text
     with pytest.raises(openai.InternalServerError, match="the endpoint is down") as down:
         sdk.completions.create(model="outside/words", prompt="down", n=2)
     assert (down.value.status_code, down.value.code) == (502, "failed")
@@ -237,3 +243,10 @@ def test_httpx_sees_server_sent_events(client: Client) -> None:
         lines = [line for line in response.iter_lines() if line]
     assert lines[-1] == "data: [DONE]"
     assert isinstance(response, httpx.Response)
+
+
+def test_the_guides_snippet(running: tuple[Stack, Client], capsys: pytest.CaptureFixture[str]) -> None:
+    section = (Path(__file__).parents[3] / "docs" / "guide.md").read_text().split("## OpenAI's doors")[1]
+    snippet = section.split("```python\n")[1].split("```")[0]
+    exec(snippet.replace("http://127.0.0.1:8000", running[0].url))
+    assert set(json.loads(capsys.readouterr().out)) <= {0, 1}

@@ -188,7 +188,7 @@ def test_a_candidate_that_cannot_be_measured_is_a_record(client: Client) -> None
     ("changes", "error"),
     [
         ({"levers": {"mean": {"low": 0.0, "high": 1.0}}}, "'mean' is no field of 'toy/gaussian_mixture'; valid: "),
-        ({"levers": {}}, "levers: Dictionary should have at least 1 item"),
+        ({"levers": {}}, "levers: Object should have at least 1 field"),
         ({"levers": {"means": {"low": 0.0, "high": 1.0}}}, "no candidate is valid: "),
         ({"levers": {"steps": {"choices": [7, 9]}}}, "an answer may cost 2 evaluations, and costs"),
         ({"levers": {"means": {"low": 0.0, "high": 1.0, "count": 1, "when": {"x": [1]}}}}, "'x' is no other lever"),
