@@ -90,7 +90,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, program("service.cli", *SERVE, folder) as url:
         served(url, options, 2, 3)  # the worker loads and measures its network
         for _ in range(options.rounds):
-            alone.append(bare(options.model, "float32", 2))
+            alone.append(bare(options.model, "float32", 2, 1))
             # About half a minute each: the fewer steps, the more generations.
             whole.append({steps: served(url, options, steps, max(4, 80 // steps)) for steps in options.steps})
     means = {size: statistics.mean(rates[size] for rates in alone) for size in SIZES}

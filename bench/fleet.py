@@ -37,8 +37,7 @@ from service.queue import Broker
 from service.redis_server import start_redis
 from service.settings import Settings
 from service.spec import JobSpec, Ticket
-from service.store import Store, commits, dispatch, shards
-from service.store import jobs as table
+from service.store import Store, commits, creating, dispatch, shards
 from service.store.commits import Results
 from service.store.schema import shards as shards_table
 
@@ -76,7 +75,7 @@ def working(client: Client) -> int:
 def prepared(store: Store, count: int) -> None:
     """A job of so many shards of one sample."""
     spec = JobSpec.model_validate({**NOOP, "items": [{}], "search": {"n": 1}})
-    job_id = store.write(table.create, catalog.prepare(spec)).id
+    job_id = store.write(creating.create, catalog.prepare(spec)).id
     with store.writing() as connection:
         row = dict(connection.execute(sa.select(shards_table).where(shards_table.c.job == job_id)).mappings().one())
         del row["id"]

@@ -24,8 +24,7 @@ from search.ports import Score
 from service import catalog
 from service.api import errors, jobs
 from service.spec import JobSpec
-from service.store import Store, commits, dispatch, shards
-from service.store import jobs as table
+from service.store import Store, commits, creating, dispatch, shards
 from service.store.commits import Results
 from service.store.schema import scores
 from service.writing import counted
@@ -46,7 +45,7 @@ def spec(items: int, samples: int) -> JobSpec:
 
 def fill(store: Store, items: int, samples: int) -> str:
     """Commit every shard: items differ in difficulty, and the verifier is wrong now and then. Returns the job."""
-    job = store.write(table.create, catalog.prepare(spec(items, samples)))
+    job = store.write(creating.create, catalog.prepare(spec(items, samples)))
     rng = np.random.default_rng(0)
     hard = rng.beta(0.3, 2, items)
     while waiting := store.read(dispatch.waiting, ("toy/noop", "batch", ""), 1000):
