@@ -100,8 +100,8 @@ def cancel(connection: sa.Connection, name: str) -> sa.Row[Any]:
         connection.execute(sa.update(jobs).where(jobs.c.id == job.id).values(state="cancelling"))
         emit(connection, job.id, "cancelling", {"state": "cancelling"})
         waiting = sa.and_(shards.c.job == job.id, shards.c.state.in_(("pending", "queued")))
-        dropped = connection.execute(sa.select(shards.c.spans).where(waiting)).scalars().all()
-        connection.execute(sa.update(shards).where(waiting).values(state="cancelled", changed=time.time()))
+        drop = sa.update(shards).where(waiting).values(state="cancelled", changed=time.time())
+        dropped = connection.execute(drop.returning(shards.c.spans)).scalars().all()  # in one: a worker may claim some
         spans = [Span.model_validate(span) for shard in dropped for span in json.loads(shard)]
         quotas.settle(connection, job.id, spans)
         settle(connection, job.id, [span.item for span in spans], len(dropped), {"stop_reason": "cancelled"})

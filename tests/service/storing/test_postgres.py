@@ -3,10 +3,11 @@
 import threading
 from pathlib import Path
 
+import sqlalchemy as sa
 from helping import SLOW, done, ended, found, job, prepared, service, until, whole
 
 from service.client import Client
-from service.store import Store, creating
+from service.store import Store, creating, jobs, schema, shards
 
 
 def test_the_same_answers(postgres_url: str, client: Client, tmp_path: Path) -> None:
@@ -61,6 +62,34 @@ def test_answers_that_are_given_and_taken_away(postgres_url: str, tmp_path: Path
             assert codes == {404}
         assert client.verify({"answers": ["7"], "item": {"target": "7"}, "verifiers": ["exact"]}).data
         assert "deadlock" not in (tmp_path / "worker.log").read_text()
+
+
+def test_a_shard_is_cancelled_or_claimed(postgres_url: str) -> None:
+    """A job is cancelled while a worker claims one of its shards: what the worker has is not counted as dropped."""
+    store = Store(postgres_url)
+    row = store.write(creating.create, prepared(1, 3000))
+    first, second, *_ = store.read(numbers, row.id)
+    store.write(shards.claim, "w", [("1-0", first)])  # the job is under way: later claims do not touch its row
+    cancelling = threading.Thread(target=store.write, args=(jobs.cancel, row.name))
+    with store.writing() as connection:
+        assert shards.claim(connection, "w", [("2-0", second)]).claims
+        cancelling.start()
+        until(lambda: store.read(blocked))
+    cancelling.join()
+    job = store.read(jobs.find, row.name)
+    assert (job.state, job.shards, job.shards_done) == ("cancelling", 3, 1)
+    store.close()
+
+
+def numbers(connection: sa.Connection, job: int) -> list[int]:
+    query = sa.select(schema.shards.c.id).where(schema.shards.c.job == job).order_by(schema.shards.c.id)
+    return list(connection.execute(query).scalars())
+
+
+def blocked(connection: sa.Connection) -> int:
+    """Locks in this database for which somebody waits."""
+    query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    return connection.execute(sa.text(query)).scalar_one()
 
 
 def test_one_key_makes_one_job(postgres_url: str) -> None:
