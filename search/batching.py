@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence, Sized
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from statistics import median
 from time import perf_counter
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -163,31 +164,42 @@ class Batcher(Generic[Q, R]):
             batch[0].future.set_exception(OutOfMemory(str(error)) if memory else error)
 
 
+def _in_turns(call: Callable[[Any], Any], question: Any, other: Any) -> tuple[float, float]:
+    """Seconds of a call at best, and as many times those of the other, in the median of three turns."""
+    ratios: list[float] = []
+    best = float("inf")
+    for _ in range(3):
+        started = perf_counter()
+        call(question)
+        between = perf_counter()
+        call(other)
+        best = min(best, between - started)
+        ratios.append((between - started) / (perf_counter() - between))
+    return best, median(ratios)
+
+
 def best_limit(call: Callable[[Any], Any], rows: Callable[[int], Any], most: int, longest: float = 0.5) -> int:
     """Best batch size of `call`, measured: double until time per row stops falling by 5 %, twice in a row.
 
     rows(n): a question of n rows. longest: seconds after which a single call is long enough. The answer is the
     smallest size within 3 % of the best time per row, so that batches stay short where larger ones gain nothing. A
-    size that does not fit the memory ends the search for larger ones.
+    size that does not fit the memory ends the search for larger ones. Each size is measured in turns with its half, and
+    only their ratio counts: a machine that others use may be twice as slow a moment later.
     """
-    each: dict[int, float] = {}
-    size = 1
+    each: dict[int, float] = {}  # time per row, over that of single rows
+    size, half = 1, rows(1)
     while size <= most:
         question = rows(size)
-        seconds: list[float] = []
         try:
-            for _ in range(5):
-                started = perf_counter()
-                call(question)
-                seconds.append(perf_counter() - started)
+            seconds, ratio = _in_turns(call, question, half)
         except Exception as error:
             if each and out_of_memory(error):
                 break
             raise
-        each[size] = min(seconds) / size
+        each[size] = each[size // 2] * ratio / 2 if each else 1.0
         before = [each[s] for s in each if s <= size // 4]
         flat = before and min(each[size], each[size // 2]) > 0.95 * min(before)
-        if flat or min(seconds) > longest:
+        if flat or seconds > longest:
             break
-        size *= 2
+        size, half = 2 * size, question
     return min(s for s in each if each[s] <= 1.03 * min(each.values()))

@@ -398,6 +398,14 @@ def test_best_limit_stops_where_memory_ends(monkeypatch: pytest.MonkeyPatch) -> 
         best_limit(Clock(lambda _: 0.01, holds=0).call, range, 4096)
 
 
+@pytest.mark.parametrize("calls", range(0, 130, 3))
+def test_best_limit_does_not_depend_on_other_work(monkeypatch: pytest.MonkeyPatch, calls: int) -> None:
+    """From some call on the machine is three times as slow: that is no property of the size that it was at."""
+    clock = Clock(lambda n: (0.01 + 1e-4 * n) * (3 if len(clock.sizes) > calls else 1))
+    monkeypatch.setattr("search.batching.perf_counter", lambda: clock.now)
+    assert best_limit(clock.call, range, 4096) == 2048
+
+
 def test_best_limit_ignores_a_slow_first_call(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(lambda n: 10.0 if len(clock.sizes) == 1 else 0.01)
     monkeypatch.setattr("search.batching.perf_counter", lambda: clock.now)
