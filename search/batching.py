@@ -17,6 +17,10 @@ PATIENCE = 100
 """Calls, at least half full, that must fit the memory before a limit that was lowered is doubled."""
 
 
+AROUND = 0.001
+"""Seconds that a call costs around the network: its rows are joined, divided, and handed to their searches."""
+
+
 class OutOfMemory(RuntimeError):
     """One question alone does not fit the device."""
 
@@ -164,24 +168,27 @@ class Batcher(Generic[Q, R]):
             batch[0].future.set_exception(OutOfMemory(str(error)) if memory else error)
 
 
-def _in_turns(call: Callable[[Any], Any], question: Any, other: Any) -> tuple[float, float]:
-    """Seconds of a call at best, and as many times those of the other, in the median of three turns."""
+def _in_turns(call: Callable[[Any], Any], question: Any, other: Any, around: float) -> tuple[float, float]:
+    """Seconds of a call at best, and its whole cost over that of the other, in the median of four turns."""
     ratios: list[float] = []
     best = float("inf")
-    for _ in range(3):
+    for _ in range(4):
         started = perf_counter()
         call(question)
         between = perf_counter()
         call(other)
         best = min(best, between - started)
-        ratios.append((between - started) / (perf_counter() - between))
+        ratios.append((between - started + around) / (perf_counter() - between + around))
     return best, median(ratios)
 
 
-def best_limit(call: Callable[[Any], Any], rows: Callable[[int], Any], most: int, longest: float = 0.5) -> int:
+def best_limit(
+    call: Callable[[Any], Any], rows: Callable[[int], Any], most: int, longest: float = 0.5, around: float = AROUND
+) -> int:
     """Best batch size of `call`, measured: double until time per row stops falling by 5 %, twice in a row.
 
-    rows(n): a question of n rows. longest: seconds after which a single call is long enough. The answer is the
+    rows(n): a question of n rows. longest: seconds after which a single call is long enough. around: seconds that each
+    call costs beside its own: small batches of a fast network are dearer than the network knows. The answer is the
     smallest size within 3 % of the best time per row, so that batches stay short where larger ones gain nothing. A
     size that does not fit the memory ends the search for larger ones. Each size is measured in turns with its half, and
     only their ratio counts: a machine that others use may be twice as slow a moment later.
@@ -191,7 +198,7 @@ def best_limit(call: Callable[[Any], Any], rows: Callable[[int], Any], most: int
     while size <= most:
         question = rows(size)
         try:
-            seconds, ratio = _in_turns(call, question, half)
+            seconds, ratio = _in_turns(call, question, half, around)
         except Exception as error:
             if each and out_of_memory(error):
                 break

@@ -386,7 +386,7 @@ class Clock:
 def test_best_limit_on_known_costs(monkeypatch: pytest.MonkeyPatch, cost: Callable[[int], float], best: int) -> None:
     clock = Clock(cost)
     monkeypatch.setattr("search.batching.perf_counter", lambda: clock.now)
-    assert best_limit(clock.call, range, 4096) == best
+    assert best_limit(clock.call, range, 4096, around=0) == best
     assert max(clock.sizes) <= 4096
 
 
@@ -403,7 +403,14 @@ def test_best_limit_does_not_depend_on_other_work(monkeypatch: pytest.MonkeyPatc
     """From some call on the machine is three times as slow: that is no property of the size that it was at."""
     clock = Clock(lambda n: (0.01 + 1e-4 * n) * (3 if len(clock.sizes) > calls else 1))
     monkeypatch.setattr("search.batching.perf_counter", lambda: clock.now)
-    assert best_limit(clock.call, range, 4096) == 2048
+    assert best_limit(clock.call, range, 4096, around=0) == 2048
+
+
+def test_best_limit_counts_what_a_call_costs_around_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network to which the size means nothing, 1 ms a row: 1.0625 ms with all around it at 16, 1.031 ms at 32."""
+    clock = Clock(lambda n: 0.001 * n)
+    monkeypatch.setattr("search.batching.perf_counter", lambda: clock.now)
+    assert best_limit(clock.call, range, 4096, around=0.001) == 32
 
 
 def test_best_limit_ignores_a_slow_first_call(monkeypatch: pytest.MonkeyPatch) -> None:
