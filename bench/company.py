@@ -53,8 +53,8 @@ def bare(weights: str, dtype: Any, seconds: float, lanes: int) -> dict[int, floa
 
     network: Any = model(weights, dtype).network
 
-    def calls(size: int, seconds: float) -> float:
-        """Evaluations per second of one lane."""
+    def lane(size: int, seconds: float) -> float:
+        """Evaluations per second of one call after another."""
         x, t, c = torch.randn(size, 4, 14, 14), torch.full((size,), 500), torch.arange(size) % 10
         calls, started = 0, time.perf_counter()
         with torch.inference_mode():
@@ -67,7 +67,7 @@ def bare(weights: str, dtype: Any, seconds: float, lanes: int) -> dict[int, floa
     with ThreadPoolExecutor(lanes) as threads:
         for size in SIZES:
             for length in (seconds / 5, seconds):  # the first warms up
-                rates[size] = sum(threads.map(calls, [size] * lanes, [length] * lanes))
+                rates[size] = sum(threads.map(lane, [size] * lanes, [length] * lanes))
     return rates
 
 
@@ -195,7 +195,7 @@ def measure(jobs: int, seconds: float, rounds: int = 2) -> dict[str, Any]:
     """All figures; threads: a lane has one, a call that is alone has all cores."""
     cores = core_count()
     rates: dict[str, list[float]] = {}
-    sizes: dict[str, list[dict[str, float]]] = {}
+    sizes: dict[tuple[str, int], list[dict[str, float]]] = {}  # by dtype and calls at once
     details: list[Any] = []
     for _ in range(rounds):
         for dtype in DTYPES:
@@ -205,13 +205,13 @@ def measure(jobs: int, seconds: float, rounds: int = 2) -> dict[str, Any]:
                     rates.setdefault(f"{kind} {dtype} {rows}", []).append(alone)
                 for lanes in (1, cores):
                     alone = child("bare", cores // lanes, dtype=dtype, seconds=seconds, lanes=lanes)
-                    sizes.setdefault(f"{dtype}, {lanes} at once", []).append(alone)
+                    sizes.setdefault((dtype, lanes), []).append(alone)
                 found = child("together", 1, dtype=dtype, rows=rows, jobs=jobs, seconds=seconds)
                 rates.setdefault(f"together {dtype} {rows}", []).append(found["rate"])
                 details.append({"dtype": dtype, "rows": rows, **found})
     mean = {name: fmean(values) for name, values in rates.items()}
-    for kind, found in sizes.items():  # the best of the means: a maximum of each time would be one over noise
-        mean[f"bare {kind}"] = max(fmean(by_size[size] for by_size in found) for size in found[0])
+    for (dtype, lanes), found in sizes.items():  # the best of the means: a maximum of each time would be one over noise
+        mean[f"bare {dtype}, {lanes} at once"] = max(fmean(by_size[size] for by_size in found) for size in found[0])
     best = max(DTYPES, key=lambda dtype: mean[f"bare {dtype}, 1 at once"])
 
     def ratios(kind: str) -> dict[str, float]:
@@ -222,7 +222,8 @@ def measure(jobs: int, seconds: float, rounds: int = 2) -> dict[str, Any]:
         "evaluations a second": {name: round(value, 1) for name, value in mean.items()},
         "best dtype": best,
         "together of bare, jobs of 4 rows": {
-            kind: round(mean[f"together {kind.split(',')[0]} 4"] / mean[f"bare {kind}"], 3) for kind in sizes
+            f"{dtype}, {lanes} at once": round(mean[f"together {dtype} 4"] / mean[f"bare {dtype}, {lanes} at once"], 3)
+            for dtype, lanes in sizes
         },
         "together of apart, our traced network": ratios("apart"),
         "together of apart, eager network and scheduler of diffusers": ratios("apart_eager"),

@@ -15,8 +15,6 @@ T = TypeVar("T")
 FEW = 8
 PATIENCE = 100
 """Calls, at least half full, that must fit the memory before a limit that was lowered is doubled."""
-
-
 AROUND = 0.001
 """Seconds that a call costs around the network: its rows are joined, divided, and handed to their searches."""
 

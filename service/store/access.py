@@ -9,7 +9,7 @@ import hmac
 import json
 import secrets
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, NamedTuple
@@ -69,11 +69,16 @@ def found(connection: sa.Connection, table: Table, name: str, what: str, *more: 
 
 
 def newest(
-    connection: sa.Connection, query: sa.Select[Any], table: Table, limit: int, after: sa.Row[Any] | None
+    connection: sa.Connection,
+    query: sa.Select[Any],
+    table: Table,
+    limit: int,
+    after: str | None,
+    find: Callable[[sa.Connection, str], sa.Row[Any]],
 ) -> Sequence[sa.Row[Any]]:
-    """So many rows of a query over the table, the newest first, after that one."""
+    """So many rows of a query over the table, the newest first, `after` the one that `find` finds by its public id."""
     if after is not None:
-        query = query.where(table.c.id < after.id)
+        query = query.where(table.c.id < find(connection, after).id)
     return connection.execute(query.order_by(table.c.id.desc()).limit(limit)).all()
 
 

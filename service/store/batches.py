@@ -41,7 +41,7 @@ def find(connection: sa.Connection, name: str) -> Row:
 def page(connection: sa.Connection, limit: int, after: str | None) -> Sequence[Row]:
     """Batches, newest first, `after` the one of that public id."""
     query = sa.select(batches).where(mine(batches))
-    return newest(connection, query, batches, limit, None if after is None else find(connection, after))
+    return newest(connection, query, batches, limit, after, find)
 
 
 def opened(connection: sa.Connection) -> Sequence[Row]:

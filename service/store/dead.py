@@ -35,8 +35,7 @@ def named(connection: sa.Connection, letter: str) -> sa.Row[Any]:
 
 def page(connection: sa.Connection, limit: int, after: str | None) -> Sequence[sa.Row[Any]]:
     """Dead letters, newest job first, `after` the one of that public id."""
-    last = None if after is None else named(connection, after)
-    return newest(connection, DEAD.where(FAILED, mine(jobs)), shards, limit, last)
+    return newest(connection, DEAD.where(FAILED, mine(jobs)), shards, limit, after, named)
 
 
 def requeue(connection: sa.Connection, letter: str) -> sa.Row[Any]:

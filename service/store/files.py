@@ -33,7 +33,7 @@ def page(connection: sa.Connection, limit: int, after: str | None, purpose: str 
     query = sa.select(files).where(mine(files))
     if purpose is not None:
         query = query.where(files.c.purpose == purpose)
-    return newest(connection, query, files, limit, None if after is None else find(connection, after))
+    return newest(connection, query, files, limit, after, find)
 
 
 def delete(connection: sa.Connection, name: str) -> str | None:

@@ -89,7 +89,7 @@ def ended(connection: sa.Connection, ids: Sequence[int]) -> Sequence[int]:
 def page(connection: sa.Connection, limit: int, after: str | None) -> Sequence[sa.Row[Any]]:
     """Jobs without their specs, newest first, `after` the one of that public id."""
     query = sa.select(*SHORT, LAST_EXTENDED).where(mine(jobs))
-    return newest(connection, query, jobs, limit, None if after is None else find(connection, after))
+    return newest(connection, query, jobs, limit, after, find)
 
 
 def cancel(connection: sa.Connection, name: str) -> sa.Row[Any]:

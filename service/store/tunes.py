@@ -93,7 +93,7 @@ def find(connection: sa.Connection, name: str) -> Row:
 def page(connection: sa.Connection, limit: int, after: str | None) -> Sequence[Row]:
     """Tunes, newest first, `after` the one of that public id."""
     query = sa.select(tunes).where(mine(tunes))
-    return newest(connection, query, tunes, limit, None if after is None else find(connection, after))
+    return newest(connection, query, tunes, limit, after, find)
 
 
 def opened(connection: sa.Connection) -> Sequence[Row]:
