@@ -21,6 +21,7 @@ from service.api import (
     errors,
     extending,
     fleet,
+    health,
     jobs,
     keys,
     page,
@@ -72,6 +73,7 @@ def create_app(store: Store, broker: Broker, artifacts: Artifacts, settings: Set
         lifespan=lifespan,
     )
     app.state.store, app.state.broker, app.state.artifacts, app.state.feeder = store, broker, artifacts, feeder
+    app.state.data_dir = settings.data_dir
     app.state.endings, app.state.following = Endings(store), Following(store)
     app.state.registry = CollectorRegistry(auto_describe=False)
     app.state.watch = fleet.Watch(broker)
@@ -85,6 +87,7 @@ def create_app(store: Store, broker: Broker, artifacts: Artifacts, settings: Set
     app.include_router(extending.router)
     app.include_router(rescoring.router)
     app.include_router(catalog.router)
+    app.include_router(health.router)
     app.include_router(depictions.router)
     app.include_router(compare.router)
     app.include_router(cards.router)

@@ -5,12 +5,13 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 
 from service.api.errors import Problem
+from service.api.guard import StrictRoute
 from service.comparable import Different
 from service.compare import compared
 from service.store import Store
 from service.views import Comparison
 
-router = APIRouter(prefix="/v1", tags=["compare"])
+router = APIRouter(prefix="/v1", tags=["compare"], route_class=StrictRoute)
 MOST = 16
 """Jobs of one comparison, at most: it is computed while a request waits."""
 

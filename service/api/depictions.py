@@ -6,8 +6,9 @@ from fastapi import APIRouter, Query, Response
 
 from service import depiction
 from service.api.errors import Problem
+from service.api.guard import StrictRoute
 
-router = APIRouter()
+router = APIRouter(route_class=StrictRoute)
 HEADERS = {
     "Cache-Control": "private, max-age=86400",
     "Content-Security-Policy": "default-src 'none'; sandbox",

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import redis
 from fastapi import APIRouter, Request
 
+from service.api.guard import StrictRoute
 from service.api.scaling import Pace, Paces
 from service.beat import Batches, Beat
 from service.queue import Broker
@@ -17,7 +18,7 @@ from service.store import Store, counting
 from service.views import BatchesView, QueueView, ShardsView, StreamView, Workers, WorkerView
 
 log = logging.getLogger("winnow.api")
-router = APIRouter(prefix="/v1", tags=["fleet"])
+router = APIRouter(prefix="/v1", tags=["fleet"], route_class=StrictRoute)
 PATIENCE = 1.0
 """Seconds to wait for Redis, twice at most: a scrape of /metrics has ten in all."""
 WINDOW = 10.0

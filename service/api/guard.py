@@ -8,10 +8,12 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from fastapi import Request, Response
+from fastapi.dependencies.utils import get_flat_dependant
 from fastapi.routing import APIRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.errors import Problem, problem
+from service.catalog import Invalid
 
 DEPTH = 64
 LARGE = 64 * 1024
@@ -138,12 +140,17 @@ class StrictRequest(Request):
 
 
 class StrictRoute(APIRoute):
-    """A route that reads its body strictly."""
+    """A route that reads its body strictly, and no parameter that it does not know."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handler = super().get_route_handler()
+        known = sorted(field.alias for field in get_flat_dependant(self.dependant).query_params)
 
         async def strict(request: Request) -> Response:
+            told = f"unknown parameter; valid: {', '.join(known)}" if known else "unknown parameter; there is none"
+            unknown = [name for name in request.query_params if name not in known]
+            if unknown:
+                raise Invalid([{"loc": ("query", name), "msg": told} for name in unknown])
             return await handler(StrictRequest(request.scope, request.receive))
 
         return strict

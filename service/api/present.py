@@ -12,6 +12,7 @@ from service.catalog import rule_of
 from service.extending import grows
 from service.spec import JobSpec, Search
 from service.store import clock, jobs, results
+from service.store.access import Missing
 from service.views import (
     CandidateView,
     Counts,
@@ -114,6 +115,8 @@ def sample_view(answers: Sequence[sa.Row[Any]], populations: Sequence[sa.Row[Any
 def population_views(connection: sa.Connection, job: str, item: int) -> Populations:
     """An item's populations with their genealogy."""
     found = jobs.find(connection, job)
+    if item >= found.items:
+        raise Missing(f"no item {item} in a job of {found.items}; they are counted from 0")
     return Populations(
         data=[
             PopulationView(

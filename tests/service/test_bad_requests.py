@@ -139,6 +139,16 @@ ROWS = [
     got("/v1/models/gpt-4", 404),
     got("/v1/artifacts/..%2F..%2Fwinnow.db", 404),
     got(f"/v1/artifacts/{'g' * 64}", 404),
+    # Parameters that nobody reads.
+    got("/v1/jobs?state=failed", 422),
+    got("/v1/jobs?limit=5&limti=5", 422),
+    got("/v1/jobs/job_0?fields=id", 422),
+    got("/v1/compare?jobs=job_0,job_1&alpha=0.05", 422),
+    got("/v1/files?order=asc", 422),
+    got("/v1/queue?verbose", 422),
+    got("/v1/models?q=digits", 422),
+    posted("/v1/jobs?dry_run=1", job()),
+    ("DELETE", "/v1/jobs/job_0?force=1", {}, 422),
     # What is around the body.
     ("POST", "/v1/jobs", {"content": b"{}", "headers": JSON | {"Content-Encoding": "zstd"}}, 415),
     ("POST", "/v1/jobs", {"json": job(), "headers": {"Prefer": "wait=1e3"}}, 400),
@@ -154,3 +164,15 @@ ROWS = [
 @pytest.mark.parametrize(("method", "path", "named", "status"), ROWS, ids=[f"{row[0]} {row[1][:50]}" for row in ROWS])
 def test_bad_requests(client: Client, method: str, path: str, named: dict[str, Any], status: int) -> None:
     refused(client.http.request(method, path, **named), status)
+
+
+def test_an_unknown_parameter_is_named_with_what_is_valid(client: Client) -> None:
+    said = refused(client.http.get("/v1/jobs?state=failed&limit=5"), 422)
+    assert said["detail"] == "query.state: unknown parameter; valid: after, limit"
+    assert said["error"]["param"] == "query.state"
+    assert (
+        "query.fields: unknown parameter; there is none"
+        in refused(client.http.get("/v1/jobs/a?fields=id"), 422)["detail"]
+    )
+    for path in ("/healthz", "/readyz", "/metrics", "/"):  # balancers and scrapers add what they like
+        assert client.http.get(f"{path}?probe=1").status_code == 200

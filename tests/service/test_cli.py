@@ -290,6 +290,7 @@ def test_full_disk_in_the_middle(small_disk: Path) -> None:
         fill(small_disk / "fill")
         big = client.http.post("/v1/jobs", json=job(items=[{"prompt": "a" * 20_000}] * 20), timeout=60)
         assert (big.status_code, big.json()["detail"]) == (503, "the database's disk is full: make room; try again")
+        assert client.http.get("/readyz").json()["warnings"] == ["the disk of the data folder has 0 MB left: make room"]
         response = client.http.post("/v1/jobs", json=job(model="outside/by_prompt", items=items("huge")), timeout=60)
         assert response.status_code in (202, 503)
         (small_disk / "fill").unlink()

@@ -45,13 +45,16 @@ def test_a_tilted_mixture(client: Client) -> None:
         for split in population.splits:
             line = line[split.parents]
         assert len(set(line.tolist())) == population.ancestors
+    with pytest.raises(Refused, match="no item 1 in a job of 1; they are counted from 0") as missing:
+        client.send(client_populations(name, 1))
+    assert missing.value.status == 404
 
 
-def client_populations(name: str) -> Any:
+def client_populations(name: str, item: int = 0) -> Any:
     from service.calls import Call
     from service.views import Populations
 
-    return Call("GET", f"/v1/jobs/{name}/items/0/populations", Populations)
+    return Call("GET", f"/v1/jobs/{name}/items/{item}/populations", Populations)
 
 
 def test_islands_of_different_luck_are_weighed_by_their_own_log_z(client: Client) -> None:
