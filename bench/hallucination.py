@@ -22,8 +22,9 @@ from scipy.stats import rankdata
 from bench.printed import printed
 from search.engine import Engine, Shared
 from search.metering import Budget, Metered
-from search.ports import Bools, Floats, Item, Task, Verdicts, value_of
+from search.ports import Bools, Floats, Item, Task
 from search.run import run
+from search.verdicts import Verdicts, value_of
 from service import catalog
 from service.curves.imperfect import wilson
 from service.curves.paired import paired_proportions, paired_t

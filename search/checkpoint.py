@@ -12,7 +12,8 @@ import numpy as np
 
 from search.metering import Spent
 from search.population import Population, Split
-from search.ports import Failed, Rows, Score, Values, Verdicts
+from search.ports import Failed, Rows, Score, Values
+from search.verdicts import Verdicts
 
 KINDS = (Population, Rows, Verdicts, Score, Values, Split, Spent, Failed)
 TYPES: dict[str, type] = {kind.__name__: kind for kind in KINDS}

@@ -14,11 +14,12 @@ from search import keys
 from search.answers import Answers, joined
 from search.batching import Batcher, Filled, OutOfMemory, best_limit, contained
 from search.known import Known, worth
-from search.ports import Answer, Failed, Floats, Generator, Item, Rows, Score, Task, Verdicts, unscored
+from search.ports import Answer, Failed, Floats, Generator, Item, Rows, Score, Task, unscored
 from search.scoring import Awaited, Combine, Judge, Plain, Scored, awaited, clean, shared
 from search.stepping import fault, stepped
 from search.ticking import Ticks
 from search.tools import Neighbouring, Renoising, Tools
+from search.verdicts import Verdicts
 
 
 class Stopped(Exception):

@@ -12,8 +12,9 @@ import numpy as np
 from pydantic import Field
 
 from search.answers import had
-from search.ports import UNSAID, Floats, Frozen, Generator, Rows, Verdicts
+from search.ports import UNSAID, Floats, Frozen, Generator, Rows
 from search.tools import Tools
+from search.verdicts import Verdicts
 
 
 class BudgetSpent(Exception):

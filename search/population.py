@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search import keys
-from search.ports import Bools, Floats, Ints, Rows, Verdicts
+from search.ports import Bools, Floats, Ints, Rows
 from search.resampling import SCHEMES, Scheme
+from search.verdicts import Verdicts
 
 
 class NoWeight(ValueError):

@@ -4,7 +4,8 @@ from collections.abc import Hashable, Sequence
 from typing import Any, Protocol
 
 from search.keys import Words
-from search.ports import Floats, Generator, Item, Rows, Verdicts
+from search.ports import Floats, Generator, Item, Rows
+from search.verdicts import Verdicts
 
 
 class Renoising(Protocol):

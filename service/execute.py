@@ -12,10 +12,11 @@ from search.configs import MethodConfig
 from search.engine import Engine, Shared
 from search.metering import Budget, BudgetSpent, Metered, Spent
 from search.population import Population
-from search.ports import Generator, Task, Verdicts
+from search.ports import Generator, Task
 from search.run import Outcome, run
 from search.scoring import Judge
 from search.tools import Weighted
+from search.verdicts import Verdicts
 from service import catalog, tracing
 from service.catalog import Prepared
 from service.checkpoints import Checkpoints, State

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from search.population import log_mean_exp
-from search.ports import Failed, Rows, Score, Verdicts
+from search.ports import Failed, Rows, Score
 from search.run import Outcome
 from search.scoring import clean
+from search.verdicts import Verdicts
 from service import catalog
 from service.artifacts import Artifacts, Encoded, encode
 from service.catalog import Prepared

@@ -8,8 +8,10 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from search.plugins import plugin
-from search.ports import Answer, Floats, Frozen, Many, Score, unscored, value_of
+from search.ports import Answer, Floats, Frozen, Many, Score, unscored
+from search.ranking import ranks
 from search.scoring import Ask
+from search.verdicts import value_of
 from verifiers.parts import Composed, Composite, Part, PartField
 
 
@@ -69,11 +71,8 @@ class Cascade(Composed):
 
 def ranked(values: Floats) -> Floats:
     """Share of the others that each value beats, ties half, float64 [n]; nan for nan, 1/2 without others."""
-    known = values[~np.isnan(values)]
-    if len(known) < 2:
-        return np.where(np.isnan(values), np.nan, 0.5)
-    beaten = (known[None, :] < values[:, None]).sum(1) + 0.5 * ((known[None, :] == values[:, None]).sum(1) - 1)
-    return np.where(np.isnan(values), np.nan, beaten / (len(known) - 1))
+    known = int((~np.isnan(values)).sum())
+    return (known - 0.5 - ranks(values)) / (known - 1) if known > 1 else np.where(np.isnan(values), np.nan, 0.5)
 
 
 @plugin(version="1", together=True)

@@ -9,8 +9,9 @@ from pydantic import Field
 
 from search.plugins import plugin
 from search.population import log_mean_exp
-from search.ports import Answer, Frozen, Many, Score, unscored, value_of
+from search.ports import Answer, Frozen, Many, Score, unscored
 from search.scoring import Ask
+from search.verdicts import value_of
 from verifiers.composites import joined
 from verifiers.parts import Composed, Composite, Part, PartField
 

@@ -9,8 +9,9 @@ from search.configs import MethodConfig
 from search.diversity import Variety
 from search.plugins import plugin
 from search.population import Population
-from search.ports import Task, Verdicts
+from search.ports import Task
 from search.tools import Tools
+from search.verdicts import Verdicts
 from search.voting import Ballot, Stop, two_highest
 
 Select = Literal["verifier", "majority", "weighted", "bayes", "first_pass", "diverse", "pareto"]

@@ -16,9 +16,10 @@ from search import keys
 from search.configs import MethodConfig
 from search.plugins import plugin
 from search.population import NoWeight, Population, ess
-from search.ports import Floats, Frozen, Ints, Task, Verdicts
+from search.ports import Floats, Frozen, Ints, Task
 from search.resampling import Scheme
 from search.tools import Tools
+from search.verdicts import Verdicts
 
 MOST = 10_000_000
 """Particles of one item, in all its populations."""

@@ -9,8 +9,9 @@ from search import keys
 from search.metering import BudgetSpent
 from search.methods.feynman_kac import first_reason
 from search.population import NoWeight, Population
-from search.ports import Floats, Ints, Rows, Verdicts
+from search.ports import Floats, Ints, Rows
 from search.tools import Tools
+from search.verdicts import Verdicts
 
 
 def whole(rows: Rows, size: int) -> Rows:

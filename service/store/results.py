@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
-from numpy.typing import NDArray
 
 from search.diversity import Variety, diverse
 from search.fronts import pareto
 from search.ports import Floats, Ints
+from search.ranking import standing
 from service.catalog import Rule
 from service.spec import JobSpec
 from service.store.features import Places, along, places
@@ -147,7 +147,7 @@ def _diverse(
 
 def _pareto(connection: sa.Connection, judge_ids: list[int], item: int, limit: int) -> list[int]:
     samples, values = _values(connection, judge_ids, item)
-    return samples[pareto(values, _ranked(values), limit)].tolist()
+    return samples[pareto(values, standing(values), limit)].tolist()
 
 
 def _by_mean_rank(connection: sa.Connection, judge_ids: list[int], item: int) -> list[int]:
@@ -158,12 +158,7 @@ def _by_mean_rank(connection: sa.Connection, judge_ids: list[int], item: int) ->
 def _standing(connection: sa.Connection, judge_ids: list[int], item: int) -> tuple[Ints, Floats]:
     """Samples that every verifier scored [n], ascending, and what ranks them [n], higher is better."""
     samples, values = _values(connection, judge_ids, item)
-    return samples, _ranked(values)
-
-
-def _ranked(values: Floats) -> Floats:
-    """The value or, with several verifiers, minus the mean rank (Ma et al. 2025, verifier ensemble). values: [d, n]."""
-    return values[0] if len(values) == 1 else -np.mean([_ranks(row) for row in values], axis=0)
+    return samples, standing(values)
 
 
 def _values(connection: sa.Connection, judge_ids: list[int], item: int) -> tuple[Ints, Floats]:
@@ -176,12 +171,6 @@ def _values(connection: sa.Connection, judge_ids: list[int], item: int) -> tuple
     samples = sorted(set.intersection(*(set(values) for values in by_judge.values())))
     values = np.array([[by_judge[judge][sample] for sample in samples] for judge in judge_ids], np.float64)
     return np.array(samples, np.int64), values
-
-
-def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """For each value how many are larger, and half of those that are equal."""
-    _, inverse, times = np.unique(values, return_inverse=True, return_counts=True)
-    return (len(values) - np.cumsum(times) + 0.5 * times)[inverse]
 
 
 def weighted(connection: sa.Connection, job: int, item: int) -> tuple[Sequence[Any], Sequence[Row]]:

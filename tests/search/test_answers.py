@@ -11,8 +11,9 @@ from generators.builtin import GENERATORS
 from generators.fake import Fake
 from search.answers import Answers, Numbers, had, joined, numbers
 from search.engine import Engine, Shared
-from search.ports import Answer, Failed, Item, Rows, Score, Task, Values, Verdicts
+from search.ports import Answer, Failed, Item, Rows, Score, Task, Values
 from search.scoring import Judge
+from search.verdicts import Verdicts
 from verifiers.builtin import VERIFIERS
 
 ITEM = Item(id="a")

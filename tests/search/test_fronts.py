@@ -5,7 +5,8 @@ import pytest
 
 from search.fronts import crowding, fronts, pareto
 from search.methods.best_of_n import BestOfN
-from search.ports import Score, Verdicts
+from search.ports import Score
+from search.verdicts import Verdicts
 
 
 def test_a_front_by_hand() -> None:

@@ -14,10 +14,11 @@ from generators.fake import Fake
 from search.engine import Engine, Shared
 from search.metering import Budget, BudgetSpent, Metered, Spent
 from search.methods.best_of_n import BestOfN, best_of_n
-from search.ports import TOGETHER, UNSAID, Answer, Item, Rows, Score, Task, Verdicts
+from search.ports import TOGETHER, UNSAID, Answer, Item, Rows, Score, Task
 from search.run import Outcome, run
 from search.scoring import Judge
 from search.tools import Tools
+from search.verdicts import Verdicts
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from search import keys
 from search.population import NoWeight, Population, ess, log_mean_exp, normalised
-from search.ports import Rows, Score, Verdicts
+from search.ports import Rows, Score
 from search.resampling import SCHEMES, Scheme
+from search.verdicts import Verdicts
 
 REFERENCE = json.loads(Path(__file__).with_name("reference.json").read_text("utf-8"))
 INF = float("inf")

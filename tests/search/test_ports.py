@@ -11,7 +11,8 @@ from pydantic import BaseModel, ValidationError
 
 from search import keys
 from search.configs import MethodConfig, ModelConfig
-from search.ports import Config, Frozen, Item, Many, Rows, Score, Verdicts, unscored
+from search.ports import Config, Frozen, Item, Many, Rows, Score, unscored
+from search.verdicts import Verdicts
 
 
 def some(n: int) -> Rows:

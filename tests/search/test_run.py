@@ -18,9 +18,10 @@ from search.engine import Engine, Shared
 from search.metering import Budget, Metered
 from search.methods.best_of_n import BestOfN, best_of_n
 from search.population import Population
-from search.ports import Answer, Generator, Item, Rows, Score, Task, Verdicts, Verifier, unscored
+from search.ports import Answer, Generator, Item, Rows, Score, Task, Verifier, unscored
 from search.run import Outcome, run
 from search.scoring import Judge, plain
+from search.verdicts import Verdicts
 
 
 @dataclass(frozen=True)

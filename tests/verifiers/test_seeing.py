@@ -14,7 +14,8 @@ pytestmark = pytest.mark.skipif(
     not (find_spec("torch") and find_spec("transformers")), reason="NOT TESTED: transformers is not installed"
 )
 
-from search.ports import Answer, Item, Score, Verdicts  # noqa: E402
+from search.ports import Answer, Item, Score  # noqa: E402
+from search.verdicts import Verdicts  # noqa: E402
 from verifiers.builtin import VERIFIERS  # noqa: E402
 
 ITEM = Item(id="i", prompt="a cat")

@@ -14,9 +14,10 @@ from search.engine import Engine, Shared
 from search.metering import Budget, Metered, Spent
 from search.methods.best_of_n import BestOfN, best_of_n
 from search.population import Population
-from search.ports import Answer, Generator, Item, Score, Task, Verdicts
+from search.ports import Answer, Generator, Item, Score, Task
 from search.run import Outcome, run
 from search.scoring import Judge
+from search.verdicts import Verdicts
 
 Verify = Callable[[Sequence[Answer]], list[Score]]
 

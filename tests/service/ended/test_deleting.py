@@ -15,8 +15,9 @@ from typer.testing import CliRunner
 
 from search.metering import Spent
 from search.population import Population
-from search.ports import Rows, Score, Verdicts
+from search.ports import Rows, Score
 from search.run import Outcome
+from search.verdicts import Verdicts
 from service import deleting
 from service.artifacts import Artifacts
 from service.cli import app
