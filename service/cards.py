@@ -10,13 +10,13 @@ import numpy as np
 import sqlalchemy as sa
 
 from search.plugins import Unknown
-from service.catalog import described
 from service.checks import listed
 from service.curves.agreement import agreement
 from service.curves.calibration import calibration, reliability
 from service.curves.grouped import Share
 from service.curves.imperfect import rogan_gladen
 from service.drift import Mine, drift, passed_share, rate_views, share_view
+from service.registries import described
 from service.store import audits
 from service.store.access import Missing
 from service.store.results import judges_of

@@ -38,22 +38,11 @@ from service.checks import (
 )
 from service.faults import worded
 from service.processes import elsewhere
+from service.registries import REGISTRIES
 from service.spec import JobSpec, Search
-from service.views import PluginView
 from verifiers.builtin import VERIFIERS
-from verifiers.features import FEATURES, Space
+from verifiers.features import Space
 from verifiers.parts import Composite
-
-REGISTRIES: dict[str, Registry] = {
-    "models": GENERATORS,
-    "verifiers": VERIFIERS,
-    "methods": METHODS,
-    "features": FEATURES,
-}
-STORED = Registry(
-    GENERATORS.kind, GENERATORS.group, {**GENERATORS.builtins, GIVEN: "generators.given:given"}, ModelConfig
-)
-"""Models of jobs that were accepted: also the one that no client names."""
 
 
 class Invalid(ValueError):
@@ -125,28 +114,6 @@ class Prepared:
     def of(self, role: str) -> list[JudgeChoice]:
         """Judges of one role."""
         return [judge for judge in self.judges if judge.role == role]
-
-
-def described(kind: str, name: str) -> PluginView:
-    """A plug-in of a kind of REGISTRIES as the API has it; of one that cannot be loaded, why. Raises Unknown."""
-    named: dict[str, Any] = {"name": name, "id": name, "object": kind.removesuffix("s")}
-    try:
-        plugin = REGISTRIES[kind].find(name)
-        facts = plugin.facts
-        return PluginView(
-            **named,
-            version=facts.version,
-            card=plugin.card,
-            config=plugin.schema(),
-            here=facts.here() if facts.here else None,
-            offers=sorted(facts.offers),
-            needs=sorted(facts.needs),
-        )
-    except Unknown:
-        raise
-    except Exception as error:  # of another distribution: it hides no other
-        card = f"This plug-in cannot be loaded: {type(error).__name__}: {error}"[:500]
-        return PluginView(**named, version="", card=card, config={}, offers=[], needs=[])
 
 
 def faults(error: ValidationError, model: type[BaseModel], loc: tuple[int | str, ...] = ()) -> list[dict[str, Any]]:

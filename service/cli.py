@@ -111,8 +111,8 @@ def worker(
 ) -> None:
     """Pull shards and run them, on WINNOW_REDIS_URL and WINNOW_DATABASE_URL."""
     from search.plugins import Unknown
-    from service.catalog import STORED
     from service.opening import Unusable, listed, reached
+    from service.registries import STORED
     from service.worker import main, new_name
 
     chosen, called = settings(data_dir=data_dir), name or new_name()

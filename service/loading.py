@@ -17,6 +17,7 @@ from service.beat import Batches
 from service.busy import Busy
 from service.execute import Bench
 from service.intake import OUTAGES
+from service.registries import STORED
 from service.spec import JobSpec
 from service.store import Store, clock, shards
 from service.store.schema import jobs
@@ -121,7 +122,7 @@ class Jobs:
 
 
 def _bench(spec: str) -> Bench:
-    return Bench.of(catalog.prepare(JobSpec.model_validate_json(spec), catalog.STORED))
+    return Bench.of(catalog.prepare(JobSpec.model_validate_json(spec), STORED))
 
 
 def _job_row(connection: sa.Connection, job: int) -> tuple[Any, float]:

@@ -5,7 +5,7 @@ from fastapi import APIRouter, Request, Response
 from search.plugins import Registry, Unknown
 from service.api.errors import Problem
 from service.api.guard import StrictRoute
-from service.catalog import REGISTRIES, described
+from service.registries import REGISTRIES, described
 from service.store import blobs
 from service.views import Plugins, PluginView
 

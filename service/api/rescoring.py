@@ -13,6 +13,7 @@ from service.api.present import job_view
 from service.api.state import Short, store
 from service.catalog import Prepared
 from service.queue import Broker
+from service.registries import STORED
 from service.rescoring import Rescoring, source_held, spec_of
 from service.store import Store
 from service.verifying import Verification, job_of, verified
@@ -43,7 +44,7 @@ async def verify(
 
 def _verifying(database: Store, asked: Verification, key: str | None, broker: Broker) -> sa.Row[Any]:
     with tracing.span("submit"):
-        return database.write(begun, catalog.prepare(job_of(asked), catalog.STORED), key, broker)
+        return database.write(begun, catalog.prepare(job_of(asked), STORED), key, broker)
 
 
 @router.post("/jobs/{job}/rescore", status_code=202)
@@ -64,7 +65,7 @@ async def rescore(
 def rescored(database: Store, job: str, asked: Rescoring, key: str | None, broker: Broker) -> sa.Row[Any]:
     """Check everything that it names, then write it."""
     with tracing.span("submit"):
-        prepared = catalog.prepare(database.read(spec_of, job, asked), catalog.STORED)
+        prepared = catalog.prepare(database.read(spec_of, job, asked), STORED)
         return database.write(_begun, prepared, key, broker)
 
 

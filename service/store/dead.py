@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from service import catalog
+from service.registries import STORED
 from service.spec import JobSpec, Span
 from service.store import quotas
 from service.store.access import Missing, mine, newest
@@ -55,7 +56,7 @@ def requeue(connection: sa.Connection, letter: str) -> sa.Row[Any]:
         raise Conflict(f"shard {letter} is no dead letter: it has not failed")
     spans = [Span.model_validate(span) for span in json.loads(dead.spans)]
     if job.key is not None:
-        quotas.hold(connection, job.id, job.key, spans, quotas.rates(catalog.prepare(spec, catalog.STORED)))
+        quotas.hold(connection, job.id, job.key, spans, quotas.rates(catalog.prepare(spec, STORED)))
     closed = _open(connection, job.id, [span.item for span in spans])
     again = {"state": "in_progress", "stop_reason": None, "error": None, "finished": None, "items_failed": 0}
     connection.execute(

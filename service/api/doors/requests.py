@@ -9,6 +9,7 @@ from search.metering import Budget
 from search.ports import Frozen, Item, Many, Message
 from service import catalog
 from service.catalog import Invalid, Prepared
+from service.registries import REGISTRIES
 from service.spec import JobSpec, JudgeField
 
 Number = Annotated[float, Field(strict=False)]
@@ -142,7 +143,7 @@ class Asked(Frozen):
 def chats(model: str) -> bool:
     """Whether the model of that name takes conversations; one that is not there may."""
     try:
-        return "chat" in catalog.REGISTRIES["models"].find(model).facts.offers
+        return "chat" in REGISTRIES["models"].find(model).facts.offers
     except Exception:  # `prepare` says what is wrong
         return True
 

@@ -160,11 +160,11 @@ def test_the_api_loads_no_network() -> None:
         "import sys, base64, io, numpy; from PIL import Image; out = io.BytesIO();"
         "Image.fromarray(numpy.zeros((2, 2), 'uint8')).save(out, 'PNG');"
         "import service.api; from service.verifying import Verification, job_of;"
-        "from service import catalog;"
+        "from service import catalog, registries;"
         "data = base64.b64encode(out.getvalue()).decode();"
         "asked = Verification(answers=[data], verifiers=['digit_classifier'], pictures=True,"
         " item={'prompt': '7', 'target': '7'});"
-        "catalog.prepare(job_of(asked), catalog.STORED);"
+        "catalog.prepare(job_of(asked), registries.STORED);"
         "print(*[m for m in ('torch', 'diffusers', 'transformers') if m in sys.modules])"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
