@@ -8,7 +8,7 @@ import numpy as np
 from service.curves.paired import Difference, paired_proportions, paired_t
 from service.evidence import Floats
 from service.views import Advice
-from service.wording import bound, percent, points
+from service.wording import bound, points, tenths
 
 Number = int | float | str | list[int] | list[float] | list[str] | None
 CHEAPER = 0.95
@@ -99,7 +99,7 @@ def _cheapest(methods: Sequence[Method], decides: bool, level: float) -> list[Ad
 
 
 def _said(method: Method, decides: bool) -> str:
-    return f"{percent(method.mean)} of items passed" if decides else f"a mean value of {method.mean:.4g}"
+    return f"{tenths(method.mean)} of items passed" if decides else f"a mean value of {method.mean:.4g}"
 
 
 def _gap(gap: Difference, decides: bool) -> str:

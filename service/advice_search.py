@@ -17,7 +17,7 @@ from service.curves.paired import Difference, paired_t
 from service.curves.selection import best_of_n_kl
 from service.evidence import Evidence, Floats, Ints
 from service.views import Advice
-from service.wording import bound, costs, percent, points
+from service.wording import bound, costs, percent, points, tenths
 
 REACH = 10
 """Models are believed up to so many times the samples drawn, at most."""
@@ -65,9 +65,8 @@ def verifier_gap(e: Evidence) -> list[Advice]:
         text = f"At k = {k} {e.verifier} picks a right answer wherever one was drawn ({percent(float(picked.mean()))})."
         return [Advice(kind="verifier_gap", text=text + " Only more or better samples help.", numbers=dict(numbers))]
     text = (
-        f"At k = {k} a right answer was drawn for {percent(float(solved.mean()))} of items and {e.verifier} "
-        f"picks one for "
-        f"{percent(float(picked.mean()))}: {points(gap)} are lost to the verifier."
+        f"At k = {k} a right answer was drawn for {tenths(float(solved.mean()))} of items and {e.verifier} "
+        f"picks one for {tenths(float(picked.mean()))}: {points(gap)} are lost to the verifier."
     )
     rise = paired_t(picked, e.selected[max(0, place - 1)], e.level) if place else gap
     if not rise.mean > 0.25 * gap.mean:
@@ -97,8 +96,8 @@ def voting(e: Evidence) -> list[Advice]:
     numbers = {"k": k, "majority": float(voted.mean()), "single": float(single.mean()), **_ends("gain", gain)}
     verdict = {1: "helps", -1: "hurts", 0: "makes no difference that these items show"}[_sign(gain)]
     text = (
-        f"Voting {verdict}: the majority of {k} is right for {percent(float(voted.mean()))} of items, one sample for "
-        f"{percent(float(single.mean()))}, a difference of {points(gain)}."
+        f"Voting {verdict}: the majority of {k} is right for {tenths(float(voted.mean()))} of items, one sample for "
+        f"{tenths(float(single.mean()))}, a difference of {points(gain)}."
     )
     if e.selected is not None:
         versus = paired_t(voted, e.selected[place], e.level)
@@ -120,10 +119,10 @@ def over_optimisation(e: Evidence) -> list[Advice]:
         return []
     k, last = int(e.grid[peak]), int(e.grid[place])
     text = (
-        f"Select among at most k = {k} by {e.verifier}: its choice is right for {percent(float(means[peak]))} "
-        f"there and for "
-        f"{percent(float(means[place]))} at k = {last}, {points(fall)} less. The verifier is over-optimised "
-        f"(KL to one sample at most {best_of_n_kl(k):.2f} nats at k = {k}, {best_of_n_kl(last):.2f} at {last})."
+        f"Select among at most k = {k} by {e.verifier}: its choice is right for {tenths(float(means[peak]))} "
+        f"there and for {tenths(float(means[place]))} at k = {last}, {points(fall)} less. The verifier is "
+        f"over-optimised (KL to one sample at most {best_of_n_kl(k):.2f} nats at k = {k}, {best_of_n_kl(last):.2f} "
+        f"at {last})."
     )
     numbers = {"k": k, "last": last, "peak": float(means[peak]), "end": float(means[place]), **_ends("fall", fall)}
     return [Advice(kind="over_optimisation", text=text, numbers=dict(numbers))]

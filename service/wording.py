@@ -12,10 +12,15 @@ def percent(share: float) -> str:
     return f"{value:.0f} %" if value >= 9.95 or value == 0 else f"{value:.2g} %"
 
 
+def tenths(share: float) -> str:
+    """A share that stands beside a difference, with as many digits: 66.7 %."""
+    return f"{round(100 * share, 6):.1f} %"  # equal ones that summing has parted at the last bit stay equal
+
+
 def points(difference: Difference) -> str:
     """A difference of shares in percentage points with its interval."""
-    ends = f" ({100 * difference.low:.1f} to {100 * difference.high:.1f})" if isfinite(difference.low) else ""
-    return f"{100 * difference.mean:.1f} points{ends}"
+    ends = f" ({100 * difference.low:z.1f} to {100 * difference.high:z.1f})" if isfinite(difference.low) else ""
+    return f"{100 * difference.mean:z.1f} points{ends}"
 
 
 def costs(each: Mapping[str, float], samples: float) -> str:

@@ -1,5 +1,6 @@
 """Advice on small pools whose figures are known."""
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -120,6 +121,31 @@ def test_over_optimisation() -> None:
     assert "over_optimisation" not in kinds(replace(given, selected=given.solved))
 
 
+def told_shares(text: str) -> tuple[list[float], float]:
+    """The shares of a text and the difference beside them, in per cent and points."""
+    shares = [float(share) for share in re.findall(r"([0-9.]+) %", text)]
+    difference = re.search(r"([-0-9.]+) points", text)
+    assert difference is not None
+    return shares, float(difference[1])
+
+
+@pytest.mark.parametrize("by", [0.0, 1e-14, -1e-14, -0.0001, 0.0046, 0.03])
+@pytest.mark.parametrize(("drawn", "right"), [(8, 7), (80, 63), (400, 201)])
+def test_shares_agree_with_the_difference_beside_them(drawn: int, right: int, by: float) -> None:
+    """As written: 88 % and 87 % are not 0.0 points apart, nor are 50.3 % and 50.2 %. No difference is -0.0."""
+    equal = abs(by) < 1e-12  # but for what summing leaves; else each of three numbers is rounded
+    given, share = evidence(drawn, [right] * 8), right / drawn  # 87.5, 78.75 and 50.25 %: round up, or down
+    noise = 1e-6 * np.array([1, -1] * 4)
+    voting = told("voting", replace(given, majority=given.solved[0] + by + np.broadcast_to(noise, given.solved.shape)))
+    falls = share - np.array([0.3, 0, 0.1, 0.1 + by])[:, None] + noise * np.array([0, 0, 0, 1])[:, None]
+    texts = [told(kind, replace(given, selected=falls)).text for kind in ("verifier_gap", "over_optimisation")]
+    for text in [voting.text, *texts]:
+        (first, second), difference = told_shares(text)
+        assert abs(abs(first - second) - abs(difference)) < (1e-9 if equal and text is voting.text else 0.11), text
+        assert "-0.0 " not in text
+        assert "-0.0)" not in text
+
+
 def test_cost_of_a_target() -> None:
     given = evidence(32, [8, 4, 16, 2, 8, 8])
     found = told("target_cost", replace(given, target=0.7)).numbers
@@ -163,7 +189,7 @@ def test_the_best_method_at_each_budget() -> None:
     assert found[0].numbers["job"] == "job_good"
     assert found[0].numbers["difference"] == pytest.approx(0.725)
     assert found[0].numbers["low"] > 0  # type: ignore[operator]
-    assert "72.5 points" in found[0].text
+    assert "97.5 % of items passed, 72.5 points" in found[0].text
     assert found[1].numbers["job"] == "job_good"  # as good as any, at a quarter
     assert found[1].numbers["other"] == "job_dear"
 

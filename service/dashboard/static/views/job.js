@@ -3,14 +3,11 @@ import { alarm, get, path, post } from "../api.js";
 import { fill, foreign, h, moment, named, number, say, seconds, term } from "../dom.js";
 import { curvePanels } from "./curve.js";
 import { endedButtons } from "./ended.js";
+import { ENDED, follow, lookedAt } from "./following.js";
 import { gallery } from "./gallery.js";
 import { progressBar, stateMark } from "./jobs.js";
 
-const EVENTS = ["created", "in_progress", "progress", "cancelling", "completed", "failed", "cancelled", "expired"];
-const ENDED = new Set(["completed", "failed", "cancelled", "expired"]);
-const CURVE_EVERY = 4000,
-  USAGE_EVERY = 1000;
-const SPEED = 50; // characters of a job that may be read again in each millisecond of watching
+const CURVE_EVERY = 4000;
 
 /** The job `name`. */
 export async function show(main, { name, signal }) {
@@ -29,6 +26,7 @@ export async function show(main, { name, signal }) {
   };
   const turned = (fresh) => {
     changed(fresh);
+    fill(unfolded); // a form for what the job was
     fill(spec, accepted(job));
     fill(
       head,
@@ -43,24 +41,73 @@ export async function show(main, { name, signal }) {
     main.focus({ preventScroll: true }); // the button that had it is gone
     say("The job goes on.");
   };
+  const failed = (error) => {
+    if (signal.aborted) return;
+    if (error.status !== 404) return alarm(wrong, error);
+    gone = true;
+    fill(unfolded);
+    fill(head, title(job));
+    fill(wrong, deleted());
+  };
   const panels = curvePanels(curve, job, signal),
     shown = gallery(answers, job, signal),
     running = !ENDED.has(job.state);
-  let looked = 0;
-  const live = () =>
-    follow(job, signal, wrong, async (fresh, ended) => {
-      if (ended) turned(fresh);
-      else changed(fresh);
-      await panels.due(ended ? 0 : CURVE_EVERY);
-      if (ended || (shown.empty() && Date.now() - looked > CURVE_EVERY)) {
-        looked = Date.now();
-        await shown.refresh();
-      }
+  let looked = 0,
+    gone = false,
+    following = false;
+  const live = () => {
+    following = true;
+    follow(job, signal, {
+      changed: async (fresh, ended) => {
+        if (ended) turned(fresh);
+        else changed(fresh);
+        fill(wrong);
+        await panels.due(ended ? 0 : CURVE_EVERY);
+        if (ended || (shown.empty() && Date.now() - looked > CURVE_EVERY)) {
+          looked = Date.now();
+          await shown.refresh();
+        }
+      },
+      failed,
+      stopped: () => {
+        following = false;
+      },
     });
+  };
+  /** Others may have extended the job since it ended here, or requeued a shard of it, or deleted it. */
+  const look = async () => {
+    if (following || gone) return;
+    try {
+      const fresh = await get(path(["jobs", name]), signal);
+      if (following) return; // it was extended here meanwhile
+      fill(wrong);
+      if (moved(job) === moved(fresh)) return;
+      const held = document.activeElement;
+      turned(fresh);
+      if (!held.isConnected) main.focus({ preventScroll: true });
+      if (!ENDED.has(job.state)) live();
+      say(ENDED.has(job.state) ? `The job went on, and has ${job.state}.` : "The job goes on.");
+      if (!following) await Promise.all([panels.refresh(), shown.refresh()]);
+    } catch (error) {
+      failed(error);
+    }
+  };
   turned(job);
   await Promise.all([panels.refresh(), shown.refresh()]);
   if (running) live(); // one that goes on meanwhile is followed already
+  lookedAt(look, signal);
 }
+
+/** What differs when a job has gone on, whether or not it has ended again. */
+const moved = (job) => JSON.stringify([ENDED.has(job.state), job.extended, job.finished_at]);
+
+const deleted = () =>
+  h(
+    "div",
+    { class: "note", role: "alert", "data-testid": "problem" },
+    h("strong", {}, "Deleted"),
+    " This job is no longer there. Below is what was seen of it last.",
+  );
 
 function cancelButton(job, wrong, changed) {
   const cancel = h(
@@ -167,68 +214,3 @@ const accepted = (job) =>
     h("summary", {}, "The job as it was accepted"),
     foreign(JSON.stringify(job.spec, null, 2), { clamp: 3000, name: `${job.id}.json`, tag: "div" }),
   );
-
-/** Live progress by server-sent events, which the browser takes up again behind the last one it saw.
- * Counts are the events' own; usage is asked for now and then, and seldom where a job is long to read. */
-function follow(job, signal, wrong, changed) {
-  const source = new EventSource(path(["jobs", job.id, "events"]));
-  const pause = Math.max(USAGE_EVERY, JSON.stringify(job.spec).length / SPEED);
-  let now = job,
-    frame = 0,
-    asked = Date.now(),
-    busy = false,
-    again = false,
-    over = false;
-  const refresh = async (ended) => {
-    if (signal.aborted || over) return;
-    if (busy) {
-      again = again || ended;
-      return;
-    }
-    if (!ended && Date.now() - asked < pause) return;
-    busy = true;
-    try {
-      now = await get(path(["jobs", job.id]), signal);
-      asked = Date.now();
-      over = ENDED.has(now.state);
-      if (over) stop();
-      await changed(now, over);
-      if (over) say(`The job has ${now.state}.`);
-      fill(wrong);
-    } catch (error) {
-      if (!signal.aborted) alarm(wrong, error);
-    }
-    busy = false;
-    if (again) {
-      again = false;
-      await refresh(true);
-    }
-  };
-  const clock = setInterval(() => refresh(false), USAGE_EVERY); // seconds go on while no shard ends
-  const stop = () => {
-    source.close();
-    clearInterval(clock);
-    cancelAnimationFrame(frame);
-  };
-  for (const name of EVENTS)
-    source.addEventListener(name, (event) => {
-      const { state, items_done: done, shards_done, candidates } = JSON.parse(event.data);
-      if (ENDED.has(state)) {
-        refresh(true); // which stops, unless the job has gone on since: it was extended
-        return;
-      }
-      if (shards_done === undefined || shards_done < now.counts.shards_done) return; // an event from before the page was opened
-      now = { ...now, state, counts: { ...now.counts, done, shards_done, candidates } };
-      cancelAnimationFrame(frame);
-      frame = requestAnimationFrame(() => {
-        if (!signal.aborted) changed(now, false);
-      });
-    });
-  source.addEventListener("error", () => {
-    if (!signal.aborted && source.readyState === EventSource.CLOSED) {
-      stop();
-      refresh(true);
-    }
-  });
-  signal.addEventListener("abort", stop, { once: true });
-}
