@@ -94,12 +94,12 @@ def test_sentinels_fail_over_in_the_middle_of_a_job(plugins: None, tmp_path: Pat
         service(tmp_path / "data", redis_url=url, lease_seconds=2, workers=2) as (_, client),
     ):
         view = client.submit(spec)
-        until(lambda: client.job(view.id).counts.shards_done >= 1, 20)
+        until(lambda: client.job(view.id).counts.shards_done >= 1)
         primary.send_signal(signal.SIGKILL)
         view = ended(client, view.id)
         assert view.state == "completed"
         whole(client, view, 150)
-        until(lambda: client.http.get("/readyz").status_code == 200, 10)
+        until(lambda: client.http.get("/readyz").status_code == 200)
         assert done(client, job(1, 2)).counts.done == 1  # and the next one
 
 

@@ -1,7 +1,6 @@
 """What a key may spend: held at submit, settled by shard, exact whatever dies; and how a refusal reads."""
 
 import json
-import os
 import signal
 import threading
 import time
@@ -12,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 import sqlalchemy as sa
-from helping import SLOW, done, ended, job, outcome, pids, prepared, refused, service, take, until
+from helping import SLOW, done, ended, job, outcome, prepared, refused, service, strike, take, until
 from typer.testing import CliRunner
 
 from service.api.keys import limit
@@ -177,9 +176,7 @@ def test_the_account_is_what_was_committed(served: tuple[Any, Client, Store, str
     stack, client, store, key = served
     name = client.submit(job(3, 200, model=SLOW)).id  # six shards of a second
     for _ in range(3):
-        time.sleep(0.4)
-        for pid in pids(stack)[:1]:
-            os.kill(pid, signal.SIGKILL)
+        strike(stack, signal.SIGKILL)
     assert ended(client, name).state == "completed"
     with store.reading() as connection:
         sums = [sa.func.sum(table.c[name]) for name in ("evaluations", "tokens", "candidates")]

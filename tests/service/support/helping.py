@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
+import sqlalchemy as sa
 
 from search.ports import Item, Score
 from service import catalog
@@ -24,6 +25,7 @@ from service.spec import JobSpec
 from service.store import Store, shards
 from service.store.commits import Results
 from service.store.pools import packed
+from service.store.schema import shards as shard_table
 from service.store.shards import Claim
 from service.views import JobView
 
@@ -179,6 +181,30 @@ def frozen(stack: Stack) -> Iterator[None]:
         yield
     finally:
         send(signal.SIGCONT)
+
+
+def strike(stack: Stack, number: int) -> int:
+    """Send a signal to a worker in the middle of a shard, and return its pid. SQLite has one writer, which is this one
+    meanwhile: the worker can neither commit its shard nor claim another before it is killed or stopped.
+
+    Workers are spared whose shard has seen two die: the third one would close it.
+    """
+    held = sa.select(shard_table.c.worker).where(shard_table.c.state == "running").group_by(shard_table.c.worker)
+    held = held.having(sa.func.max(shard_table.c.deaths) < 2)
+
+    def struck(connection: sa.Connection) -> int | None:
+        children = [stack.children.get(name) for name in connection.execute(held).scalars()]
+        pid = next((child.pid for child in children if child is not None and child.poll() is None), None)
+        if pid is not None:
+            os.kill(pid, number)
+            until(lambda: number == signal.SIGTERM or all(state(task) in "TZX" for task in tasks(pid)))
+        return pid
+
+    store = Store(stack.settings.database)
+    try:
+        return until(lambda: store.write(struck))
+    finally:
+        store.close()
 
 
 def writable(url: str) -> bool:
