@@ -66,7 +66,7 @@ def struck(plugins: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     with service(tmp_path_factory.mktemp("struck"), workers=2, lease_seconds=LEASE) as (stack, _):
         store = Store(stack.settings.database)
         own, other = (store.write(access.create, who, ("read", "write"), None, None)[1] for who in ("ann", "bob"))
-        until(lambda: httpx.get(f"{stack.url}/v1/jobs").status_code == 401)
+        until(lambda: httpx.get(f"{stack.url}/v1/jobs", timeout=60).status_code == 401)
         with Client(stack.url, key=own) as client, Client(stack.url, key=other) as stranger:
             yield Bed(stack, client, stranger, store)
         store.close()

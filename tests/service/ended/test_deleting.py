@@ -283,7 +283,9 @@ def test_two_at_once(client: Client, stack: Stack) -> None:
     name = done(client, job(4, 50)).id
     url = f"{stack.url}/v1/jobs/{name}"
     with ThreadPoolExecutor(4) as pool:
-        codes = [one.status_code for one in pool.map(lambda _: httpx.delete(url, trust_env=False), range(4))]
+        codes = [
+            one.status_code for one in pool.map(lambda _: httpx.delete(url, trust_env=False, timeout=60), range(4))
+        ]
     assert sorted(codes) == [200, 404, 404, 404]
 
 

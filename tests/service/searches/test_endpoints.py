@@ -68,7 +68,7 @@ def winnow(ours: tuple[Stack, Client]) -> Client:
 
 
 def stats(url: str) -> dict[str, Any]:
-    return httpx.get(url.replace("/v1", "/stats")).json()
+    return httpx.get(url.replace("/v1", "/stats"), timeout=60).json()
 
 
 def asked(name: str, count: int, n: int, **changes: Any) -> dict[str, Any]:

@@ -72,7 +72,9 @@ def test_pictures_are_searched_and_served(folders: tuple[Path, Path], stack: tup
     assert (view.counts.candidates, view.counts.unscored) == (4, 0)
     assert view.usage.evaluations == 4 * 4 * 2
     best = next(iter(client.items(view.id))).best[0]
-    picture = Image.open(io.BytesIO(httpx.get(f"{running.url}/v1/artifacts/{best.artifact}", trust_env=False).content))
+    picture = Image.open(
+        io.BytesIO(httpx.get(f"{running.url}/v1/artifacts/{best.artifact}", trust_env=False, timeout=60).content)
+    )
     assert (picture.size, picture.mode) == ((16, 16), "RGB")
     pixels = np.asarray(picture, float)
     assert best.scores[0].value == pytest.approx((pixels[..., 0].mean() - pixels[..., 2].mean()) / 255)

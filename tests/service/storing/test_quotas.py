@@ -25,6 +25,13 @@ from service.store.schema import shards as pieces
 from service.views.keys import Quotas, UsageView
 
 
+@pytest.fixture(autouse=True)
+def one_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees midnight, but for the one that makes it."""
+    day = quotas.today()
+    monkeypatch.setattr(quotas, "today", lambda: day)
+
+
 def key_of(store: Store, **limits: Any) -> str:
     """A new key's public id."""
     said = Quotas.model_validate(limits).model_dump_json()
@@ -135,7 +142,7 @@ def served(plugins: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     with service(tmp_path_factory.mktemp("quotas"), 2) as (stack, _):
         store = Store(stack.settings.database)
         row, key = store.write(access.create, "ann", ("read", "write"), None, None)
-        until(lambda: httpx.get(f"{stack.url}/v1/jobs").status_code == 401)
+        until(lambda: httpx.get(f"{stack.url}/v1/jobs", timeout=60).status_code == 401)
         with Client(stack.url, key=key) as client:
             yield stack, client, store, row.name
         store.close()

@@ -280,7 +280,7 @@ def serving(folder: Path, port: int) -> "subprocess.Popen[bytes]":
 
     def answers() -> bool:
         try:
-            return httpx.get(f"http://127.0.0.1:{port}/readyz", trust_env=False).status_code == 200
+            return httpx.get(f"http://127.0.0.1:{port}/readyz", trust_env=False, timeout=60).status_code == 200
         except httpx.TransportError:
             return False
 
