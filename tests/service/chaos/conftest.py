@@ -7,9 +7,10 @@ from pathlib import Path
 import httpx
 import pytest
 from auditing import LEASE, WORK, Bed, Calm
-from helping import SLOW, done, found, pids, service, until
+from helping import SLOW, done, found, service, until
 
 from service.client import Client
+from service.queue import Broker
 from service.store import Store, access
 
 FAULTS = {
@@ -65,7 +66,7 @@ def struck(plugins: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     with service(tmp_path_factory.mktemp("struck"), workers=2, lease_seconds=LEASE) as (stack, _):
         store = Store(stack.settings.database)
         own, other = (store.write(access.create, who, ("read", "write"), None, None)[1] for who in ("ann", "bob"))
-        until(lambda: httpx.get(f"{stack.url}/v1/jobs").status_code == 401)
+        until(lambda: httpx.get(f"{stack.url}/v1/jobs", timeout=60).status_code == 401)
         with Client(stack.url, key=own) as client, Client(stack.url, key=other) as stranger:
             yield Bed(stack, client, stranger, store)
         store.close()
@@ -73,8 +74,16 @@ def struck(plugins: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 @pytest.fixture
 def bed(struck: Bed) -> Bed:
-    """The same, recovered from the blow before."""
-    until(lambda: len(pids(struck.stack)) == 2 and struck.client.http.get("/readyz").status_code == 200)
+    """The same, recovered from the blow before: both workers have told that they are there, and hear signals."""
+    until(lambda: struck.client.http.get("/readyz").status_code == 200)
+    broker = Broker(struck.stack.settings.redis_url or "")
+
+    def here() -> bool:
+        living = {name for name, child in list(struck.stack.children.items()) if child.poll() is None}
+        return len(living) == 2 and living <= {beat.worker for beat in broker.beats()}
+
+    until(here)
+    broker.redis.close()
     return struck
 
 
@@ -89,5 +98,5 @@ def calm(struck: Bed) -> Calm:
 def begun(bed: Bed) -> str:
     """WORK, submitted, once a shard of it is done."""
     view = bed.submit(WORK)
-    until(lambda: bed.shards_done(view.id), 30)
+    until(lambda: bed.shards_done(view.id))
     return view.id

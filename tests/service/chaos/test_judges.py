@@ -20,7 +20,7 @@ def test_out_of_memory(bed: Bed, recovered: Recovered) -> None:
     before, start = pids(bed.stack), time.monotonic()
     spec = job(model="outside/by_prompt", search={"n": 40})
     views = [bed.submit(spec | {"items": items(prompt)}) for prompt in ("hungry", "starving")]
-    good, bad = (ended(bed.client, view.id, 30) for view in views)
+    good, bad = (ended(bed.client, view.id) for view in views)
     recovered(9, time.monotonic() - start)
     assert (good.state, bad.state) == ("completed", "failed")
     whole(bed.client, good, 40)
@@ -49,7 +49,7 @@ def test_bad_verifiers(bed: Bed, kind: str, recovered: Recovered) -> None:
     bad = {"name": "outside/misjudging", "label": "bad", "kind": kind}
     view = bed.submit(spec | {"graders": [bad]})
     other = done(bed.client, job(2, 2))
-    last = ended(bed.client, view.id, 60)
+    last = ended(bed.client, view.id)
     whole(bed.client, last, 40)
     (item,) = bed.client.items(view.id)
     assert [one.seed for one in item.best] == [one.seed for one in best]

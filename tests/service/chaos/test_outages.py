@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from auditing import WORK, Bed, Calm, N
+from auditing import LEASE, WORK, Bed, Calm, N
 from cutting import Cut
 from helping import done, end, ended, found, items, job, pids, service, until, whole
 
@@ -26,10 +26,10 @@ def test_queue_killed_and_back(bed: Bed, begun: str, calm: Calm, recovered: Reco
         assert first
         first.kill()
         start = time.monotonic()
-        until(lambda: bed.stack._queue is not first and bed.client.http.get("/readyz").status_code == 200, 30)  # noqa: B023
-        until(lambda: bed.client.job(begun).finished or bed.shards_done(begun) > 2, 30)
+        until(lambda: bed.stack._queue is not first and bed.client.http.get("/readyz").status_code == 200)  # noqa: B023
+        until(lambda: bed.client.job(begun).finished or bed.shards_done(begun) > 2)
         recovered(4, time.monotonic() - start)
-    whole(bed.client, ended(bed.client, begun, 60), N)
+    whole(bed.client, ended(bed.client, begun), N)
     bed.audit([(begun, calm)])
 
 
@@ -38,7 +38,7 @@ def test_queue_emptied(bed: Bed, begun: str, calm: Calm, recovered: Recovered) -
     broker.redis.flushall()
     broker.redis.close()
     recovered(4, bed.progress(begun))
-    whole(bed.client, ended(bed.client, begun, 60), N)
+    whole(bed.client, ended(bed.client, begun), N)
     bed.audit([(begun, calm)])
 
 
@@ -53,7 +53,7 @@ def test_queue_stalled_longer_than_the_lease(bed: Bed, begun: str, calm: Calm, r
     finally:
         os.kill(bed.stack._queue.pid, signal.SIGCONT)
     recovered(5, bed.progress(begun))
-    whole(bed.client, ended(bed.client, begun, 60), N)
+    whole(bed.client, ended(bed.client, begun), N)
     bed.audit([(begun, calm)])
 
 
@@ -61,11 +61,11 @@ def test_database_locked_for_a_while(bed: Bed, begun: str, calm: Calm, recovered
     other = sqlite3.connect(bed.stack.settings.data_dir / "winnow.db", isolation_level=None)
     other.execute("begin immediate")
     bed.client.job(begun)  # readers do not wait
-    time.sleep(3)  # longer than the lease
+    time.sleep(LEASE + 1)
     other.execute("rollback")
     other.close()
     recovered(7, bed.progress(begun))
-    whole(bed.client, ended(bed.client, begun, 60), N)
+    whole(bed.client, ended(bed.client, begun), N)
     bed.audit([(begun, calm)])
 
 
@@ -92,22 +92,22 @@ def test_network_cut(which: str, postgres_url: str, tmp_path: Path, calm: Calm, 
             told |= {"WINNOW_ARTIFACTS_URL": stack.settings.artifacts, "WINNOW_LEASE_SECONDS": str(lease)}
             with worker(tmp_path, **told):
                 view = client.submit(WORK)
-                until(lambda: client.job(view.id).counts.shards_done, 30)
+                until(lambda: client.job(view.id).counts.shards_done)
                 cut = redis if which == "redis" else database
                 cut.cut()
                 time.sleep(2 * lease)
                 during = client.job(view.id).counts.shards_done
                 start = time.monotonic()
                 cut.heal()
-                until(lambda: client.job(view.id).counts.shards_done > during or client.job(view.id).finished, 30)
+                until(lambda: client.job(view.id).counts.shards_done > during or client.job(view.id).finished)
                 recovered(7, time.monotonic() - start)
-                whole(client, ended(client, view.id, 60), N)
+                whole(client, ended(client, view.id), N)
                 assert found(client, view.id) == calm
 
 
 def test_artifacts_on_a_full_disk(small_disk: Path, tmp_path: Path, recovered: Recovered) -> None:
     with service(tmp_path / "d", artifacts_url=str(small_disk)) as (_, client):
-        view = client.submit(job(model="outside/by_prompt", items=items("huge"), search={"n": 2000}), wait=60)
+        view = ended(client, client.submit(job(model="outside/by_prompt", items=items("huge"), search={"n": 2000})).id)
         assert view.state == "failed"
         assert "No space left on device" in str(view.error)
         assert not list(small_disk.rglob("*.part"))
@@ -127,7 +127,7 @@ def test_the_clock_jumps(bed: Bed, calm: Calm, monkeypatch: pytest.MonkeyPatch, 
         assert ended(bed.client, jumped.id).state == "completed"
         monkeypatch.setattr(time, "time", lambda hours=hours: now() + 3600 * hours)
         view = bed.submit({**WORK, "budget": {"seconds": 600}})
-        last = ended(bed.client, view.id, 60)
+        last = ended(bed.client, view.id)
         monkeypatch.setattr(time, "time", now)
         assert (last.state, last.stop_reason) == ("completed", None)
         whole(bed.client, last, N)

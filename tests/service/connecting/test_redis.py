@@ -2,6 +2,7 @@
 
 import re
 import signal
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -79,8 +80,15 @@ def walk(broker: Broker, store: Store) -> None:
     assert feeder._lead()
     feeder.leads = 0.0
     assert feeder._lead()
-    waits = [Access(None, store, broker)._wait(Key("k", "o", (), rate=1)) for _ in range(2)]  # type: ignore[arg-type]
-    assert waits[0] == 0 < waits[1] <= 60
+
+    def waits() -> list[int] | None:
+        """Of a key that asks twice in one minute."""
+        key, minute = Key(uuid.uuid4().hex, "o", (), rate=1), broker.redis.time()[0] // 60
+        found = [Access(None, store, broker)._wait(key) for _ in range(2)]  # type: ignore[arg-type]
+        return found if broker.redis.time()[0] // 60 == minute else None
+
+    first, second = until(waits)
+    assert first == 0 < second <= 60
     broker.redis.set(remembered(1), "trace", ex=9)
     assert broker.redis.get(remembered(1)) == "trace"
     broker.redis.close()
@@ -94,12 +102,12 @@ def test_sentinels_fail_over_in_the_middle_of_a_job(plugins: None, tmp_path: Pat
         service(tmp_path / "data", redis_url=url, lease_seconds=2, workers=2) as (_, client),
     ):
         view = client.submit(spec)
-        until(lambda: client.job(view.id).counts.shards_done >= 1, 20)
+        until(lambda: client.job(view.id).counts.shards_done >= 1)
         primary.send_signal(signal.SIGKILL)
         view = ended(client, view.id)
         assert view.state == "completed"
         whole(client, view, 150)
-        until(lambda: client.http.get("/readyz").status_code == 200, 10)
+        until(lambda: client.http.get("/readyz").status_code == 200)
         assert done(client, job(1, 2)).counts.done == 1  # and the next one
 
 

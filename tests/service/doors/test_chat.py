@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import openai
 import pytest
-from helping import refused, until
+from helping import done, refused, until
 from openai import OpenAI
 
 from service.client import Client
@@ -190,13 +190,13 @@ def test_who_leaves_ends_the_job(sdk: OpenAI, client: Client) -> None:
         before = newest()
         with pytest.raises(openai.APITimeoutError):
             list(sdk.completions.create(model="outside/words", prompt="slow", timeout=1.5, **more))
-        return until(lambda: (name := newest()) != before and name, 20) or ""
+        return until(lambda: (name := newest()) != before and name) or ""
 
     for stream in (False, True):
         name = left(stream=stream)
-        until(lambda name=name: client.job(name).state == "cancelled", 20)  # type: ignore[misc]
+        until(lambda name=name: client.job(name).state == "cancelled")  # type: ignore[misc]
     name = left(extra_headers={"Idempotency-Key": "doors-1"})
-    until(lambda: client.job(name).state == "in_progress", 20)
+    until(lambda: client.job(name).state == "in_progress")
     client.cancel(name)
 
 
@@ -226,8 +226,8 @@ def test_models(sdk: OpenAI) -> None:
 def test_lost_among_found(client: Client) -> None:
     """A job of several items: one that cannot be answered fails alone."""
     spec = {"model": "outside/words", "items": [{"prompt": "down"}, {"prompt": "up"}], "verifiers": ["any"]}
-    view = client.submit(spec, wait=20)
-    assert (view.state, view.counts.failed, view.counts.lost) == ("completed", 1, 16)
+    view = done(client, spec)
+    assert (view.counts.failed, view.counts.lost) == (1, 16)
     down, up = client.items(view.id)
     assert (down.state, down.error, down.drawn, down.lost) == ("failed", "503: the endpoint is down", 0, 16)
     assert (up.state, up.drawn, up.lost) == ("completed", 16, 0)

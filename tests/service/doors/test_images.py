@@ -61,7 +61,7 @@ def test_the_best_of_a_search_as_bytes_and_as_addresses(sdk: OpenAI, client: Cli
         assert one.b64_json is None
         assert one.url is not None
         assert one.url.startswith(client.http.base_url.copy_with(path="/v1/artifacts/").__str__())
-        np.testing.assert_array_equal(pixels(httpx.get(one.url, trust_env=False).content), image)
+        np.testing.assert_array_equal(pixels(httpx.get(one.url, trust_env=False, timeout=60).content), image)
     assert sdk.images.generate(**more, extra_body=body).data == again.data  # addresses unless asked otherwise
 
 

@@ -63,7 +63,7 @@ def test_nothing_of_it_is_left(client: Client, stack: Stack) -> None:
     client.http.post("/v1/webhooks/secret")
     spec = job(2, 8, verifiers=[{"name": "toy/linear", "threshold": 0.0}], webhook="https://127.0.0.1/")
     spec |= {"search": {"n": 8, "select": "diverse", "features": "number"}}
-    first = client.submit(spec, idempotency_key="deleted", wait=30)
+    first = client.submit(spec, idempotency_key="deleted", wait=60)
     client.label(first.id, [{"item": 0, "sample": 0, "right": True}])
     other = done(client, spec)
     before = found(client, other.id)
@@ -78,7 +78,7 @@ def test_nothing_of_it_is_left(client: Client, stack: Stack) -> None:
         refused(client.http.request(method, f"/v1/jobs/{first.id}{path}"), 404)
     refused(client.http.get("/v1/compare", params={"jobs": f"{first.id},{other.id}"}), 404)
     assert found(client, other.id) == before
-    again = client.submit(spec, idempotency_key="deleted", wait=30)
+    again = client.submit(spec, idempotency_key="deleted", wait=60)
     assert again.id != first.id
     assert found(client, again.id) == before
     client.delete(again.id)
@@ -95,11 +95,12 @@ def test_a_number_is_not_given_again(store: Store) -> None:
     assert store.write(creating.create, prepared()).id > first.id
 
 
-def test_what_has_not_ended(client: Client) -> None:
-    slow = client.submit(job(2, 200, model={"name": "outside/slow", "seconds": 0.01, "steps": 5}))
-    told = refused(client.http.delete(f"/v1/jobs/{slow.id}"), 409)
-    assert f"cancel it first: POST /v1/jobs/{slow.id}/cancel" in told["detail"]
-    client.cancel(slow.id)
+def test_what_has_not_ended(client: Client, stack: Stack) -> None:
+    with frozen(stack):
+        slow = client.submit(job(2, 200))
+        told = refused(client.http.delete(f"/v1/jobs/{slow.id}"), 409)
+        assert f"cancel it first: POST /v1/jobs/{slow.id}/cancel" in told["detail"]
+        client.cancel(slow.id)
     ended(client, slow.id)
     assert client.delete(slow.id).state == "cancelled"
 
@@ -124,7 +125,7 @@ def test_a_rescored_job_stands_alone(client: Client, stack: Stack) -> None:
     """While it runs its source stays; afterwards it has all that it needs."""
     spec = job(1, 3, model="outside/by_prompt", items=[{"prompt": "huge"}], verifiers=["any"], seed=78)
     first = done(client, spec)
-    second = client.rescore(first.id, {"verifiers": ["any"]}, wait=30)
+    second = client.rescore(first.id, {"verifiers": ["any"]}, wait=60)
     before, data = found(client, second.id), [client.artifact(c.artifact or "") for c in client.candidates(second.id)]
     with frozen(stack):
         third = client.rescore(first.id, {"verifiers": ["any"], "search": {"select": "first_pass"}})
@@ -135,24 +136,32 @@ def test_a_rescored_job_stands_alone(client: Client, stack: Stack) -> None:
     assert client.job(second.id).rescores == first.id
     assert found(client, second.id) == before
     assert [client.artifact(c.artifact or "") for c in client.candidates(second.id)] == data
-    assert found(client, client.rescore(second.id, {"verifiers": ["any"]}, wait=30).id) == before
+    assert found(client, client.rescore(second.id, {"verifiers": ["any"]}, wait=60).id) == before
 
 
 def test_tunes_and_batches(client: Client) -> None:
     """Jobs of theirs stay until they have ended; then their names lead nowhere."""
-    model, lever = {"name": "outside/slow", "seconds": 0.002}, {"seconds": {"low": 0.002, "high": 0.02}}
     size = {"samples": 20, "population": 2, "generations": 1, "finalists": 1}
-    ask = {"preset": "deleted", "items": [{}], "verifiers": ["toy/linear"], "model": model, "levers": lever, **size}
-    tune = client.http.post("/v1/tunes", json=ask).json()["id"]
 
-    def trial() -> Any:
+    def tuned(seconds: float) -> str:
+        """A tune whose candidates take 2,000 times that, and the baseline no time."""
+        model, lever = {"name": "outside/slow", "steps": 100}, {"seconds": {"low": seconds, "high": 2 * seconds}}
+        ask = {"preset": "deleted", "items": [{}], "verifiers": ["toy/linear"], "model": model, "levers": lever, **size}
+        return client.http.post("/v1/tunes", json=ask).json()["id"]
+
+    def trial(tune: str) -> Any:
         rows = client.http.get(f"/v1/tunes/{tune}/trials").json()["data"]
         return next((row["job"] for row in rows if row["job"] and client.job(row["job"]).finished), None)
 
-    name = until(trial)
-    if client.http.get(f"/v1/tunes/{tune}").json()["state"] == "in_progress":
-        assert f"tune {tune}" in refused(client.http.delete(f"/v1/jobs/{name}"), 409)["detail"]
+    slow = tuned(0.01)
+    name = until(lambda: trial(slow))
+    assert f"tune {slow}" in refused(client.http.delete(f"/v1/jobs/{name}"), 409)["detail"]
+    client.http.post(f"/v1/tunes/{slow}/cancel")
+    until(lambda: client.http.get(f"/v1/tunes/{slow}").json()["state"] == "cancelled")
+    client.delete(name)
+    tune = tuned(1e-6)
     until(lambda: client.http.get(f"/v1/tunes/{tune}").json()["state"] == "completed")
+    name = trial(tune)
     client.delete(name)
     rows = client.http.get(f"/v1/tunes/{tune}/trials").json()["data"]
     assert name in [row["job"] for row in rows]
@@ -235,17 +244,17 @@ def test_a_sweep_waits_for_who_is_writing(store: Store, tmp_path: Path, side: in
     def writing(connection: sa.Connection) -> None:
         assert commits.commit_all(connection, [(late, unwritten)], artifacts.put)
         begun.set()
-        assert go.wait(20)
+        assert go.wait(60)
 
     with ThreadPoolExecutor(2) as pool:
         committed = pool.submit(store.write, writing)
-        assert begun.wait(20)
+        assert begun.wait(60)
         swept = pool.submit(deleting.sweep_all, store, artifacts)
         with pytest.raises(TimeoutError):
             swept.result(0.5)
         go.set()
-        committed.result(20)
-        swept.result(20)
+        committed.result(60)
+        swept.result(60)
     assert store.read(blobs.find, name) or artifacts.get(name)
     assert store.read(lambda c: c.execute(sa.select(orphans)).all()) == []
 
@@ -275,7 +284,9 @@ def test_two_at_once(client: Client, stack: Stack) -> None:
     name = done(client, job(4, 50)).id
     url = f"{stack.url}/v1/jobs/{name}"
     with ThreadPoolExecutor(4) as pool:
-        codes = [one.status_code for one in pool.map(lambda _: httpx.delete(url, trust_env=False), range(4))]
+        codes = [
+            one.status_code for one in pool.map(lambda _: httpx.delete(url, trust_env=False, timeout=60), range(4))
+        ]
     assert sorted(codes) == [200, 404, 404, 404]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from helping import GAUSS, done, ended, found, job, pids, refused, service, until, whole
+from helping import GAUSS, done, ended, found, frozen, job, pids, refused, service, strike, until, whole
 from typer.testing import CliRunner
 
 from service.cli import app
@@ -285,13 +285,14 @@ def test_refusals(client: Client, asked: dict[str, Any], said: str) -> None:
     assert said in refused(client.http.post(f"/v1/jobs/{name}/rescore", json=asked), 422)["detail"]
 
 
-def test_jobs_that_cannot_be_rescored(client: Client) -> None:
+def test_jobs_that_cannot_be_rescored(client: Client, stack: Stack) -> None:
     """One that runs, one of which nothing is left, one that is not there; and nobody names the model himself."""
     ask = {"verifiers": [LINEAR]}
     refused(client.http.post("/v1/jobs/job_0/rescore", json=ask), 404)
-    slow = client.submit(job(2, 200, model={"name": "outside/slow", "seconds": 0.01, "steps": 5}))
-    assert "when it has ended" in refused(client.http.post(f"/v1/jobs/{slow.id}/rescore", json=ask), 409)["detail"]
-    client.cancel(slow.id)
+    with frozen(stack):
+        slow = client.submit(job(2, 200))
+        assert "when it has ended" in refused(client.http.post(f"/v1/jobs/{slow.id}/rescore", json=ask), 409)["detail"]
+        client.cancel(slow.id)
     empty = ended(client, client.submit(job(1, 4, budget={"evaluations": 0})).id)
     told = refused(client.http.post(f"/v1/jobs/{empty.id}/rescore", json=ask), 409)
     assert told["detail"].endswith("has no answers to be judged again: none was drawn")
@@ -308,8 +309,7 @@ def test_a_worker_that_dies(plugins: None, tmp_path: Path, number: int) -> None:
     with service(tmp_path, lease_seconds=2.0) as (stack, client):
         first = done(client, job(1, 200))
         view = client.rescore(first.id, {"verifiers": [LINEAR], "graders": [slow]})
-        until(lambda: client.job(view.id).state == "in_progress")
-        os.kill(until(lambda: pids(stack))[0], number)
+        strike(stack, number)
         last = ended(client, view.id)
         whole(client, last, 200)
         assert {c.grades[0].value for c in client.candidates(view.id)} == {1.0}

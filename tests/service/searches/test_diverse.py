@@ -2,7 +2,6 @@
 
 import asyncio
 import io
-import os
 import signal
 from importlib.util import find_spec
 from itertools import combinations
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import sqlalchemy as sa
-from helping import SLOW, done, ended, found, job, pids, prepared, refused, service, until
+from helping import SLOW, done, ended, found, job, prepared, refused, service, strike
 from PIL import Image
 
 from search.engine import Engine
@@ -100,7 +99,7 @@ def test_compare_and_curve_see_the_best_answer(client: Client) -> None:
 
 
 def test_a_space_that_does_not_suit_the_answers(client: Client) -> None:
-    view = client.submit(job(2, 4, search=NUMBER | {"n": 4, "features": "pixels"}), wait=30)
+    view = client.submit(job(2, 4, search=NUMBER | {"n": 4, "features": "pixels"}), wait=60)
     assert view.state == "failed"
     for item in client.items(view.id):
         assert item.error
@@ -132,8 +131,7 @@ def test_a_killed_worker_changes_nothing(client: Client, tmp_path: Path) -> None
     expected = found(client, calm.id), [c.sample for c in best(client, calm.id)[0]]
     with service(tmp_path, lease_seconds=2.0) as (stack, struck):
         view = struck.submit(spec)
-        until(lambda: struck.job(view.id).state == "in_progress")
-        os.kill(pids(stack)[0], signal.SIGKILL)
+        strike(stack, signal.SIGKILL)
         assert ended(struck, view.id).state == "completed"
         assert (found(struck, view.id), [c.sample for c in best(struck, view.id)[0]]) == expected
 

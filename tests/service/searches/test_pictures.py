@@ -68,15 +68,17 @@ def spec(folder: Path, search: dict[str, Any], item: dict[str, Any], **model: An
 def test_pictures_are_searched_and_served(folders: tuple[Path, Path], stack: tuple[Stack, Client]) -> None:
     running, client = stack
     search = {"method": "feynman_kac", "particles": 4, "tilt": 50.0}
-    view = done(client, spec(folders[0], search, {}, guidance=2.0), 120)
+    view = done(client, spec(folders[0], search, {}, guidance=2.0))
     assert (view.counts.candidates, view.counts.unscored) == (4, 0)
     assert view.usage.evaluations == 4 * 4 * 2
     best = next(iter(client.items(view.id))).best[0]
-    picture = Image.open(io.BytesIO(httpx.get(f"{running.url}/v1/artifacts/{best.artifact}", trust_env=False).content))
+    picture = Image.open(
+        io.BytesIO(httpx.get(f"{running.url}/v1/artifacts/{best.artifact}", trust_env=False, timeout=60).content)
+    )
     assert (picture.size, picture.mode) == ((16, 16), "RGB")
     pixels = np.asarray(picture, float)
     assert best.scores[0].value == pytest.approx((pixels[..., 0].mean() - pixels[..., 2].mean()) / 255)
-    again = done(client, spec(folders[0], search, {}, guidance=2.0), 60)
+    again = done(client, spec(folders[0], search, {}, guidance=2.0))
     assert [b.seed for b in next(iter(client.items(again.id))).best] == [best.seed]
 
 
@@ -84,9 +86,9 @@ def test_a_hole_is_filled(folders: tuple[Path, Path], stack: tuple[Stack, Client
     mask = np.zeros((16, 16), np.uint8)
     mask[:, 8:] = 255
     item = {"image": png(PIXELS), "mask": png(mask)}
-    view = done(stack[1], spec(folders[0], {"method": "best_of_n", "n": 2}, item, strength=1.0), 60)
+    view = done(stack[1], spec(folders[0], {"method": "best_of_n", "n": 2}, item, strength=1.0))
     assert (view.counts.candidates, view.counts.unscored) == (2, 0)
-    half = done(stack[1], spec(folders[0], {"method": "best_of_n", "n": 2}, item, strength=0.5), 60)
+    half = done(stack[1], spec(folders[0], {"method": "best_of_n", "n": 2}, item, strength=0.5))
     assert half.usage.evaluations == 2 * 2
 
 
@@ -125,7 +127,7 @@ def test_a_pipeline_that_cannot_be_loaded_fails_the_job_in_one_sentence(
         (folders[1], {}, "cannot be loaded"),
         (folders[0], {"size": [16, 18]}, "multiples"),
     ):
-        view = ended(stack[1], stack[1].submit(spec(broken, {}, {}, **model)).id, 60)
+        view = ended(stack[1], stack[1].submit(spec(broken, {}, {}, **model)).id)
         assert view.state == "failed"
         item = next(iter(stack[1].items(view.id)))
         assert sentence in str((view.error, item.error))

@@ -42,4 +42,4 @@ def test_programs_from_submit_to_curve_and_after_a_death(tmp_path: Path):
         until(lambda: len(offspring(worker)) > 8)
         below = offspring(worker)
         os.kill(worker, signal.SIGKILL)
-        until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in below), 10)
+        until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in below))

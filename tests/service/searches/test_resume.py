@@ -1,12 +1,11 @@
 """A search goes on where its worker died, and ends as if nothing had happened."""
 
-import os
 import signal
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from helping import done, ended, found, job, pids, service, until
+from helping import done, ended, found, job, service, strike, until
 
 from service.client import Client
 from service.embedded import Stack
@@ -29,7 +28,7 @@ def calm(running: tuple[Stack, Client]) -> Any:
 @pytest.fixture(scope="module")
 def struck(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, Client]]:
     """A service that saves its searches often."""
-    with service(tmp_path_factory.mktemp("struck"), checkpoint_seconds=0.2, lease_seconds=2.0) as pair:
+    with service(tmp_path_factory.mktemp("struck"), checkpoint_seconds=0.05, lease_seconds=2.0) as pair:
         yield pair
 
 
@@ -43,9 +42,9 @@ def test_a_population_goes_on_where_its_worker_died(struck: tuple[Stack, Client]
     log, folder = stack.settings.data_dir / "worker.log", stack.settings.data_dir / "artifacts" / "checkpoints"
     resumed = log.read_text().count("goes on from step") if log.exists() else 0
     view = client.submit(WORK)
-    until(lambda: [path for path in folder.glob("*") if path.suffix != ".part"])
-    os.kill(until(lambda: pids(stack))[0], number)
+    until(lambda: [path for path in folder.glob("*") if ".part" not in path.name])
+    strike(stack, number)
     assert ended(client, view.id).state == "completed"
     assert told(client, view.id) == calm
-    assert not list(folder.iterdir())  # forgotten when the shard was done
+    until(lambda: not list(folder.iterdir()))  # forgotten when the shard was done
     assert log.read_text().count("goes on from step") > resumed

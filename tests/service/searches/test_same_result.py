@@ -52,7 +52,7 @@ def test_two_workers_and_eight_other_jobs(alone: Any, tmp_path: Path) -> None:
         others = [client.submit(job(40, 16, seed=i, model=TOY["model"])) for i in range(4)]
         mine = client.submit(TOY)
         others += [client.submit(job(30, 9, seed=i, model="toy/noop", priority="interactive")) for i in range(4)]
-        ended(client, mine.id, 90)
+        ended(client, mine.id)
         rows = found(client, mine.id)
         for other in others:
             assert ended(client, other.id).state == "completed"

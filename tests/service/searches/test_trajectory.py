@@ -33,7 +33,7 @@ def test_it_steers_once_there_are_two_guesses_to_compare(client: Client) -> None
     spec = job(1, 1, model={**DIGITS, "steps": 6}, items=[{"prompt": "7"}], verifiers=["trajectory_variance"])
     view = done(client, {**spec, "search": search})
     assert view.counts.unscored == 0
-    early = client.submit({**spec, "search": {**search, "begin": 1}}, wait=30)
+    early = client.submit({**spec, "search": {**search, "begin": 1}}, wait=60)
     assert "fewer than two evaluations in the part that is watched" in str(early.error)
 
 

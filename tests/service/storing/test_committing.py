@@ -29,7 +29,7 @@ class Slow(Store):
 
     def write(self, work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         self.sizes.append(len(args[0]))
-        assert self.go.wait(10)
+        assert self.go.wait(60)
         return self.real.write(work, *args, **kwargs)
 
 

@@ -107,7 +107,7 @@ def _mended(stack: Stack, client: Client, mended: Path) -> None:
 
     def winnow(*words: str) -> str:
         command = [sys.executable, "-m", "service.cli", "dead", *words, "--url", stack.url]
-        ran = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=120)
         assert ran.returncode == 0, ran.stderr
         return ran.stdout
 

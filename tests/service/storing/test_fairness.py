@@ -87,10 +87,10 @@ def test_streams_of_owners_come_and_go(store: Store, broker: Broker) -> None:
 
 def test_a_small_job_beside_a_large_one(tmp_path: Path) -> None:
     """One worker has seven minutes of Ann's work before it; Bob's job of one shard ends while she has hardly begun."""
-    with service(tmp_path) as (stack, _):
+    with service(tmp_path, lanes=1) as (stack, _):
         store = Store(stack.settings.database)
         keys = [store.write(access.create, name, ("read", "write"), None, None)[1] for name in ("ann", "bob")]
-        until(lambda: httpx.get(f"{stack.url}/v1/jobs").status_code == 401)
+        until(lambda: httpx.get(f"{stack.url}/v1/jobs", timeout=60).status_code == 401)
         with Client(stack.url, key=keys[0]) as ann, Client(stack.url, key=keys[1]) as bob:
             large = ann.submit(job(1, 40_000, model=SLOW))
             until(lambda: ann.job(large.id).counts.shards_done)

@@ -2,11 +2,13 @@
 
 import asyncio
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from helping import done, ended, job, prepared, refused, service, until
 
+from generators import fake
 from search.engine import Engine
 from search.ports import Failed
 from service.artifacts import Artifacts
@@ -118,12 +120,19 @@ def test_cancelled_while_it_waits(tmp_path: Path) -> None:
         view = client.submit(job(2, 8, model="outside/words", items=items, verifiers=["any"]))
         until(lambda: client.job(view.id).counts.candidates == 8)
         assert client.http.post(f"/v1/jobs/{view.id}/cancel").is_success
-        view = ended(client, view.id, 10)
+        view = ended(client, view.id)
         assert (view.state, view.counts.candidates) == ("cancelled", 8)
 
 
-def test_a_cancelled_shard_stores_what_is_there(tmp_path: Path) -> None:
-    """Some rows answer at once, some in days: half are kept, half are lost, and the reason is told."""
+def test_a_cancelled_shard_stores_what_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some rows answer at once, some never: half are kept, half are lost, and the reason is told."""
+
+    async def sleep(seconds: float) -> None:
+        if seconds > 1:
+            await asyncio.Event().wait()
+
+    waits = SimpleNamespace(sleep=sleep, gather=asyncio.gather, CancelledError=asyncio.CancelledError)
+    monkeypatch.setattr(fake, "asyncio", waits)
     ready = prepared(
         *(1, 16), model={"name": "outside/elsewhere", "seconds": 1.0}, verifiers=["any"], items=[{"prompt": "hello"}]
     )

@@ -103,7 +103,7 @@ def test_lease_runs_out(broker: Broker, hasty: Broker) -> None:
     broker.publish([ticket(1)])
     (held,) = pull(broker, "a")
     assert pull(broker, "b") == []
-    (taken,) = until(lambda: pull(hasty, "b"), 5)
+    (taken,) = until(lambda: pull(hasty, "b"))
     assert taken == held
     assert broker.renew("a", [held]) == [held]  # lost
     assert not broker.finish("a", held)
@@ -164,7 +164,7 @@ def test_two_workers_never_hold_one_message(valkey: str, broker: Broker) -> None
 def test_a_stream_without_its_group_is_repaired(broker: Broker) -> None:
     messages = broker.publish([ticket(1)])
     broker.redis.xgroup_destroy(stream("m", "batch"), GROUP)
-    (delivery,) = until(lambda: pull(broker, "a"), 5)
+    (delivery,) = until(lambda: pull(broker, "a"))
     assert delivery.message == messages[1]
 
 
@@ -208,7 +208,7 @@ def test_beats_are_of_the_living(broker: Broker) -> None:
     broker.beat(beats[0], 60)
     assert broker.beats() == beats
     broker.beat(beats[0], 0.1)
-    until(lambda: broker.beats() == beats[1:], 5)
+    until(lambda: broker.beats() == beats[1:])
     assert broker.redis.smembers(WORKERS) == {"b"}
     broker.beat(beats[0], 60)  # it was not dead
     broker.redis.set(vitals("b"), '{"worker": 7}')  # of another version
@@ -225,7 +225,7 @@ def test_an_impatient_broker_gives_up_soon() -> None:
         started = time.monotonic()
         with pytest.raises(redis.RedisError):
             hasty.depth()
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 5  # one try of a patient one
         hasty.redis.close()
 
 
@@ -259,7 +259,8 @@ def test_reconcile(store: Store, broker: Broker) -> None:
     assert len(pull(broker, "w", 20)) == 6
 
 
-def test_one_feeder_at_a_time(store: Store, broker: Broker) -> None:
+def test_one_feeder_at_a_time(store: Store, broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.feeder.LEAD", 600.0)
     one, two = Feeder(store, broker, "one"), Feeder(store, broker, "two")
     assert one._lead()
     assert not two._lead()
@@ -350,7 +351,7 @@ def test_emptied_in_the_middle_of_a_job(store: Store, broker: Broker, worker: Wo
             await worker._pull()
             await settled(worker)
 
-    asyncio.run(asyncio.wait_for(work(), 30))
+    asyncio.run(asyncio.wait_for(work(), 120))
     job = store.read(jobs.find, name)
     assert (job.state, job.candidates, job.items_failed) == ("completed", 6000, 0)
 
@@ -365,9 +366,9 @@ def test_nothing_is_lost_when_redis_is_away(store: Store, broker: Broker) -> Non
     time.sleep(0.2)
     assert thread.is_alive()
     feeder.broker = broker
-    until(lambda: broker.redis.exists(STREAMS), 10)
+    until(lambda: broker.redis.exists(STREAMS))
     feeder.stop()
-    thread.join(10)
+    thread.join(60)
     assert not thread.is_alive()
     with store.reading() as connection:
         assert connection.execute(jobs_table.select()).one().state == "queued"

@@ -3,7 +3,6 @@
 import contextlib
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,7 +54,7 @@ def server(
 ) -> Iterator["subprocess.Popen[bytes]"]:
     """A server at a port, when it answers at `url`."""
     with program(folder, *([config] if config else []), "--port", port, "--bind", HOST, "--save", "", *words) as child:
-        until(lambda: pings(url or f"redis://{HOST}:{port}") or child.poll() is not None, 10)
+        until(lambda: pings(url or f"redis://{HOST}:{port}") or child.poll() is not None)
         assert child.poll() is None, (folder / "log").read_text()
         yield child
 
@@ -79,7 +78,7 @@ def watched(folder: Path) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
         server(folder / "b", other, *log, "--replicaof", f"{HOST} {main}"),
     ):
         with redis.Redis(port=main, decode_responses=True) as first:  # a Sentinel asks it every ten seconds only
-            until(lambda: first.info("replication").get("slave0", {}).get("state") == "online", 20)
+            until(lambda: first.info("replication").get("slave0", {}).get("state") == "online")
         undo.enter_context(program(folder / "s", config, "--sentinel"))
         sentinel = redis.Redis(port=watch, decode_responses=True)
 
@@ -89,7 +88,7 @@ def watched(folder: Path) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
             except redis.RedisError:
                 return False
 
-        until(known, 20)
+        until(known)
         sentinel.close()
         yield f"redis+sentinel://{HOST}:{nobody},{HOST}:{watch}/jobs", primary
 
@@ -111,11 +110,14 @@ def cluster(folder: Path) -> Iterator[str]:
                 node.execute_command("CLUSTER MEET", HOST, three[0])
 
         def formed() -> bool:
+            """Each knows the others and who has which slots."""
             infos = [node.execute_command("CLUSTER INFO") for node in nodes]
-            return all(i["cluster_state"] == "ok" and i["cluster_known_nodes"] == "3" for i in infos)
+            owners = [len(node.execute_command("CLUSTER SLOTS")) for node in nodes]
+            return owners == [3] * 3 and all(
+                i["cluster_state"] == "ok" and i["cluster_known_nodes"] == "3" for i in infos
+            )
 
-        until(formed, 20)
-        time.sleep(0.1)
+        until(formed)
         for node in nodes:
             node.close()
         yield f"redis+cluster://{','.join(f'{HOST}:{port}' for port in three[:2])}"
@@ -134,7 +136,7 @@ def encrypted(folder: Path) -> Iterator[tuple[str, Path]]:
     )  # fmt: skip
     (port,) = ports(1)
     without = [redis_program(), "--port", "0", "--tls-port", str(port), "--dir", str(folder)]  # ends: no certificate
-    said = subprocess.run(without, capture_output=True, text=True, timeout=20)
+    said = subprocess.run(without, capture_output=True, text=True, timeout=60)
     if any(fault in said.stdout + said.stderr for fault in ("Bad directive", "TLS support")):
         pytest.skip("NOT TESTED, Redis over TLS: this server was built without it")
     url = f"rediss://{HOST}:{port}/0?ssl_ca_certs={proof}"
