@@ -7,8 +7,8 @@ import re
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from fastapi import Request, Response
-from fastapi.dependencies.utils import get_flat_dependant
+from fastapi import Request, Response, params
+from fastapi.dependencies.utils import get_flat_params
 from fastapi.routing import APIRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -144,7 +144,8 @@ class StrictRoute(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handler = super().get_route_handler()
-        known = sorted(field.alias for field in get_flat_dependant(self.dependant).query_params)
+        every = get_flat_params(self.dependant)
+        known = sorted(field.alias for field in every if isinstance(field.field_info, params.Query))
 
         async def strict(request: Request) -> Response:
             told = f"unknown parameter; valid: {', '.join(known)}" if known else "unknown parameter; there is none"
