@@ -5,6 +5,7 @@ import os
 import secrets
 import signal
 import socket
+import sqlite3
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -75,8 +76,8 @@ def outcome(claim: Claim, passed: bool = True) -> Results:
     return out
 
 
-def until(condition: Callable[[], T], seconds: float = 30, every: float = 0.02) -> T:
-    """Poll until the condition holds; its value."""
+def until(condition: Callable[[], T], seconds: float = 120, every: float = 0.02) -> T:
+    """Poll until the condition holds; its value. A limit is for what never comes: it costs nothing when all is well."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
         if time.monotonic() > deadline:
@@ -85,13 +86,13 @@ def until(condition: Callable[[], T], seconds: float = 30, every: float = 0.02) 
     return value
 
 
-def ended(client: Client, name: str, seconds: float = 60) -> JobView:
+def ended(client: Client, name: str, seconds: float = 120) -> JobView:
     """The job, when it has ended."""
     until(lambda: client.job(name).finished, seconds, 0.05)
     return client.job(name)
 
 
-def done(client: Client, spec: Any, seconds: float = 60) -> JobView:
+def done(client: Client, spec: Any, seconds: float = 120) -> JobView:
     """Submit, wait, and insist that it completed."""
     view = client.submit(spec, wait=min(60, seconds))
     view = view if view.finished else ended(client, view.id, seconds)
@@ -155,30 +156,70 @@ def pids(stack: Stack) -> list[int]:
 
 @contextlib.contextmanager
 def frozen(stack: Stack) -> Iterator[None]:
-    """Idle workers do nothing meanwhile: what is submitted waits until a test has seen that it does."""
+    """Workers do nothing meanwhile: what is submitted waits, and what runs is where it is, until a test has seen it.
+
+    None is stopped while it writes to SQLite: nobody else could write until it goes on.
+    """
     workers = pids(stack)
-    for pid in workers:
-        os.kill(pid, signal.SIGSTOP)
+
+    def send(sent: signal.Signals) -> None:
+        for pid in workers:
+            os.kill(pid, sent)
+
+    def stopped() -> bool:
+        send(signal.SIGSTOP)
+        until(lambda: all(state(task) in "TZX" for pid in workers for task in tasks(pid)))
+        if writable(stack.settings.database):
+            return True
+        send(signal.SIGCONT)
+        return False
+
     try:
+        until(stopped)
         yield
     finally:
-        for pid in workers:
-            os.kill(pid, signal.SIGCONT)
+        send(signal.SIGCONT)
+
+
+def writable(url: str) -> bool:
+    """Whether nobody holds SQLite's one lock for writing, apart from moments."""
+    path = url.removeprefix("sqlite:///")
+    if path == url:
+        return True
+    with contextlib.closing(sqlite3.connect(path, timeout=1, isolation_level=None)) as connection:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return False
+        connection.execute("ROLLBACK")
+        return True
+
+
+def tasks(pid: int) -> list[Path]:
+    """A process's threads."""
+    try:
+        return list(Path(f"/proc/{pid}/task").iterdir())
+    except OSError:
+        return []
+
+
+def state(process: Path) -> str:
+    """The letter that /proc has for the state of a process or thread: T stopped, Z zombie, X gone."""
+    try:
+        return (process / "stat").read_text().rsplit(")", 1)[1].split()[0]
+    except OSError:
+        return "X"
 
 
 def alive(pid: int) -> bool:
     """Whether a process runs (a zombie does not)."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
-    except OSError:
-        return False
+    return state(Path(f"/proc/{pid}")) not in "ZX"
 
 
 def offspring(pid: int) -> list[int]:
     """All its children and theirs."""
     try:
-        tasks = list(Path(f"/proc/{pid}/task").iterdir())
-        mine = [int(word) for task in tasks for word in (task / "children").read_text().split()]
+        mine = [int(word) for task in tasks(pid) for word in (task / "children").read_text().split()]
     except OSError:
         return []
     return mine + [deeper for child in mine for deeper in offspring(child)]
@@ -201,7 +242,7 @@ def end(process: "subprocess.Popen[Any]") -> None:
     if process.poll() is None:
         os.kill(process.pid, signal.SIGCONT)
         process.kill()
-    process.wait(10)
+    process.wait(60)
     for pipe in (process.stdin, process.stdout, process.stderr):
         if pipe:
             pipe.close()
