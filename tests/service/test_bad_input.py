@@ -290,7 +290,7 @@ def test_unknown_paths_and_methods(client: Client) -> None:
 
 
 def test_bad_cursors_and_parameters(client: Client) -> None:
-    name = client.submit(job(1, 1), wait=20).id
+    name = client.submit(job(1, 1), wait=60).id
     huge = 10**30
     for query in (
         "items?after=x",
