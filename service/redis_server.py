@@ -44,7 +44,7 @@ def start_redis(path: Path) -> tuple[str, subprocess.Popen[bytes] | None]:
     child = subprocess.Popen(  # noqa: S603 - our own command line
         command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, preexec_fn=follow_parent
     )
-    for _ in range(500):
+    for _ in range(1500):
         if answers(url):
             return url, child
         if child.poll() is not None:

@@ -45,10 +45,10 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         try:
             assert server.stdout
             url = server.stdout.readline().partition("answers at ")[2].partition(",")[0]
-            assert httpx.get(f"{url}/readyz", trust_env=False).status_code == 200
+            assert httpx.get(f"{url}/readyz", trust_env=False, timeout=60).status_code == 200
             yield int(url.rpartition(":")[2])
             server.send_signal(signal.SIGTERM)
-            assert server.wait(30) == 0
+            assert server.wait(60) == 0
         finally:
             server.kill()
 
@@ -103,7 +103,7 @@ def test_httpx(port: int) -> None:
     """The same with httpx, to the picture and the curve."""
     (program,) = blocks("python", "import httpx")
     code = program.replace("127.0.0.1:8000", f"127.0.0.1:{port}")
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=250)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("completed 160 ")
     assert len(done.stdout.splitlines()) == 6  # the job, and k = 1, 2, 4, 8, 16
@@ -121,7 +121,7 @@ def test_a_verifier_in_ten_lines(tmp_path: Path) -> None:
     (program,), (project,) = blocks("python", "class Runs"), blocks("toml", "entry-points")
     (tmp_path / "winnow_runs.py").write_text(program)
     (tmp_path / "pyproject.toml").write_text(project)
-    subprocess.run([sys.executable, "winnow_runs.py"], cwd=tmp_path, check=True, timeout=60)
+    subprocess.run([sys.executable, "winnow_runs.py"], cwd=tmp_path, check=True, timeout=200)
     # What an installer would write of this project, so that no build tool has to be fetched.
     meta = tomllib.loads(project)["project"]
     info = tmp_path / f"winnow_runs-{meta['version']}.dist-info"

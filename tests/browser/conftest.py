@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
 
 HERE = Path(__file__).parent
-PATIENCE = 20_000
+PATIENCE = 90_000
 """Milliseconds to wait for anything on a page."""
 SUPPORT = [str(HERE / "support"), str(HERE.parent / "service" / "support")]
 sys.path[:0] = SUPPORT

@@ -52,7 +52,7 @@ def test_extend(page: Page, url: str, running: tuple[Stack, Client]) -> None:
         page.get_by_test_id("extend-button").click()
         expect(page.get_by_test_id("cancel")).to_be_visible()
         expect(page.get_by_test_id("extend-form")).to_have_count(0)
-    expect(page.get_by_test_id("job-state")).to_have_attribute("data-state", "completed", timeout=120_000)
+    expect(page.get_by_test_id("job-state")).to_have_attribute("data-state", "completed")
     expect(page.get_by_test_id("extend")).to_be_visible()
     page.wait_for_function(f"() => ({LARGEST})() === 64")
     assert page.evaluate("window.loadedOnce")

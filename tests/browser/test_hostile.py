@@ -85,7 +85,7 @@ def test_other_views(refusable: Page, url: str, job: str, view: str) -> None:
 
 def test_charts_and_advice(page: Page, url: str, client: Client, job: str) -> None:
     """plotly.js reads some tags in texts: labels of judges must not be read."""
-    other = client.submit({**(client.job(job).spec or {}), "seed": 7}, wait=30).id
+    other = done(client, {**(client.job(job).spec or {}), "seed": 7}).id
     page.goto(f"{url}/#/compare?jobs={job},{other}")
     expect(page.locator("[data-testid=compare-chart] .main-svg").first).to_be_visible()
     harmless(page)

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from helping import done
 from playwright.sync_api import Browser, Page, expect
 
 from service.client import Client
@@ -33,7 +34,7 @@ def test_everything_is_there(local: Page, written: Path, client: Client, digits:
     expect(rows.last).to_contain_text(f"{100 * points[-1].coverage.mean:.1f} %")
     expect(local.locator("#gallery article")).to_have_count(4)
     expect(local.locator("#gallery")).to_contain_text("The first 4 of 10 items")
-    assert local.evaluate("[...document.querySelectorAll('#gallery img')].every(i => i.naturalWidth === 28)")
+    local.wait_for_function("() => [...document.querySelectorAll('#gallery img')].every(i => i.naturalWidth === 28)")
     axis = local.get_by_label("Against", exact=True)
     axis.select_option("evaluations")
     expect(local.locator("#curve .xtitle").first).to_have_text("evaluations an item")
@@ -43,9 +44,9 @@ def test_everything_is_there(local: Page, written: Path, client: Client, digits:
 
 def test_advice_is_that_of_the_service(local: Page, written: Path, client: Client, digits: str) -> None:
     local.goto(written.as_uri())
-    said = local.locator("#advice li").all_inner_texts()
-    assert said
-    assert said == [one.text for one in client.curve(digits).advice]
+    told = [one.text for one in client.curve(digits).advice]
+    assert told
+    expect(local.locator("#advice li")).to_have_text(told, use_inner_text=True)
 
 
 def test_its_curve_can_be_kept(local: Page, written: Path, client: Client, digits: str) -> None:
@@ -81,7 +82,7 @@ def test_its_policy_lets_nothing_out(local: Page, written: Path) -> None:
 
 def test_a_job_without_answers(local: Page, client: Client, tmp_path: Path) -> None:
     spec = {"model": "toy/noop", "items": [{}], "verifiers": ["toy/linear"], "budget": {"evaluations": 0}}
-    job = client.submit(spec, wait=20)
+    job = done(client, spec)
     path = tmp_path / "report.html"
     path.write_text(report(client, job.id), encoding="utf-8")
     local.goto(path.as_uri())

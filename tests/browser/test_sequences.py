@@ -3,6 +3,7 @@
 from importlib.util import find_spec
 
 import pytest
+from helping import done
 from playwright.sync_api import Page, expect
 
 from service.client import Client
@@ -18,9 +19,7 @@ def submitted(client: Client, prompt: str, verifiers: list[object], select: str)
         "search": {"method": "best_of_n", "n": 40, "select": select},
         "top_k": 4,
     }
-    view = client.submit(job, wait=60)
-    assert view.state == "completed"
-    return view.id
+    return done(client, job).id
 
 
 @NEEDS
@@ -66,8 +65,7 @@ def test_a_verdict_on_a_program_says_why_and_where_it_ran(page: Page, url: str, 
         "verifiers": ["program/values"],
         "search": {"method": "best_of_n", "n": 2},
     }
-    view = client.submit(job, wait=60)
-    assert view.state == "completed"
+    view = done(client, job)
     tier = client.http.get("/readyz").json()["programs"]["tier"]
     if tier == "refuse":
         pytest.skip("NOT EXAMINED: programs are refused here")

@@ -107,7 +107,7 @@ def test_an_endpoint_that_is_down_is_given_up_at_its_deadline(bed: Bed) -> None:
 
     started = time.monotonic()
     answers, rows = asyncio.run(main())
-    assert time.monotonic() - started < 60  # an endpoint that names no deadline is waited for ten minutes
+    assert time.monotonic() - started < 200  # an endpoint that names no deadline is waited for ten minutes
     assert len(lost(answers)) == 16
     assert all("ConnectError" in reason and "tries: " in reason for reason in lost(answers))
     assert (rows.columns["tokens"] == UNSAID).all()

@@ -58,7 +58,7 @@ class Held(Device):
     def __call__(self, questions: Sequence[Question]) -> list[Question]:
         self.begun.append(len(questions))
         self.started.set()
-        assert self.released.wait(10)
+        assert self.released.wait(100)
         return super().__call__(questions)
 
 
@@ -82,7 +82,7 @@ def test_what_arrives_while_the_device_is_busy_is_the_next_call() -> None:
         with ThreadPoolExecutor(1) as executor:
             busy: Batcher[Question, Question] = Batcher(device, 10, executor)
             answers = [busy((1,))]
-            await asyncio.to_thread(device.started.wait, 10)
+            await asyncio.to_thread(device.started.wait, 100)
             answers += [busy((2,)), busy((3, 4)), busy((5,))]
             device.released.set()
             assert await asyncio.gather(*answers) == [(2,), (4,), (6, 8), (10,)]
@@ -159,7 +159,7 @@ def test_what_no_future_carries_is_an_error_all_the_same(error: BaseException) -
 
     async def main() -> None:
         with pytest.raises(RuntimeError, match=type(error).__name__):
-            await asyncio.wait_for(asyncio.shield(Batcher(call, 10, Inline())((1,))), 10)
+            await asyncio.wait_for(asyncio.shield(Batcher(call, 10, Inline())((1,))), 100)
 
     asyncio.run(main())
     with pytest.raises(RuntimeError, match=type(error).__name__):
@@ -238,7 +238,7 @@ def test_cancelled_questions_are_skipped() -> None:
         with ThreadPoolExecutor(1) as executor:
             busy: Batcher[Question, Question] = Batcher(device, 2, executor)
             running, waiting, last = busy((1,)), busy((2, 2)), busy((3,))
-            await asyncio.to_thread(device.started.wait, 10)
+            await asyncio.to_thread(device.started.wait, 100)
             for future in (running, waiting):
                 asyncio.ensure_future(future).cancel()
             device.released.set()
@@ -255,7 +255,7 @@ def test_a_question_cancelled_in_a_failing_call_is_not_tried_again() -> None:
         with ThreadPoolExecutor(1) as executor:
             busy: Batcher[Question, Question] = Batcher(device, 10, executor)
             cancelled, other = asyncio.ensure_future(busy((1,))), busy((2,))
-            await asyncio.to_thread(device.started.wait, 10)
+            await asyncio.to_thread(device.started.wait, 100)
             cancelled.cancel()
             device.released.set()
             assert await other == (4,)
@@ -274,7 +274,7 @@ def test_a_batcher_outlives_a_loop_that_ends_in_a_call() -> None:
 
     async def left_alone(shared: Batcher[Question, Question], device: Held) -> None:
         shared((1,))
-        await asyncio.to_thread(device.started.wait, 10)
+        await asyncio.to_thread(device.started.wait, 100)
 
     for lanes in (1, 2):
         device = Held()
@@ -282,7 +282,7 @@ def test_a_batcher_outlives_a_loop_that_ends_in_a_call() -> None:
             shared: Batcher[Question, Question] = Batcher(device, 10, executor, lanes)
             asyncio.run(left_alone(shared, device))
             device.released.set()
-            assert asyncio.run(asyncio.wait_for(ask(shared, [(2,), (3,)]), 10)) == [(4,), (6,)]
+            assert asyncio.run(asyncio.wait_for(ask(shared, [(2,), (3,)]), 100)) == [(4,), (6,)]
 
 
 def test_lanes_share_what_waits() -> None:
@@ -300,10 +300,10 @@ def test_lanes_share_what_waits() -> None:
             device.started.clear()
             device.released.clear()
             busy = shared((0,))
-            await asyncio.to_thread(device.started.wait, 10)
+            await asyncio.to_thread(device.started.wait, 100)
             device.started.clear()
             rest = [shared((i,)) for i in range(6)]
-            await asyncio.to_thread(device.started.wait, 10)
+            await asyncio.to_thread(device.started.wait, 100)
             assert device.begun == [1, 4]  # half of the seven; the first lane takes of the rest when it is free
             device.released.set()
             await asyncio.gather(busy, *rest)
@@ -352,7 +352,7 @@ def test_any_interleaving_gives_everyone_the_answer_to_their_own_question(
             assert await future == tuple(2 * x for x in question)
 
     async def main() -> None:
-        await asyncio.wait_for(asyncio.gather(*(one(i, *p) for i, p in enumerate(plan))), 10)
+        await asyncio.wait_for(asyncio.gather(*(one(i, *p) for i, p in enumerate(plan))), 100)
 
     asyncio.run(main())
     assert all(sum(max(1, len(q)) for q in call) <= limit or len(call) == 1 for call in device.calls)

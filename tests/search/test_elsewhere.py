@@ -54,7 +54,7 @@ class Together(Elsewhere):
     barrier: Any = field(default_factory=lambda: asyncio.Barrier(2))
 
     async def advance(self, rows: Rows) -> Rows:
-        await asyncio.wait_for(self.barrier.wait(), 10)
+        await asyncio.wait_for(self.barrier.wait(), 60)
         return await super().advance(rows)
 
 
@@ -150,7 +150,7 @@ class Deaf(Elsewhere):
     batch_key = "deaf"
 
     async def advance(self, rows: Rows) -> Rows:
-        await asyncio.sleep(30)
+        await asyncio.sleep(600)
         return await super().advance(rows)
 
 
@@ -162,7 +162,7 @@ def stopped(generator: Any) -> Outcome:
         tools = ready(Engine(), generator, RED, "best_of_n", config, task)
         asked: Any = tools.tools
         asked.stopped = lambda: "cancelled"
-        return await asyncio.wait_for(run(best_of_n(task, tools, config), tools, _after_first()), 10)
+        return await asyncio.wait_for(run(best_of_n(task, tools, config), tools, _after_first()), 60)
 
     return asyncio.run(main())
 
@@ -205,7 +205,7 @@ class Queueing(Elsewhere):
         self.asked.append(asyncio.get_running_loop().time())
         async with self.place:
             self.sent.append(asyncio.get_running_loop().time())
-            await asyncio.sleep(30)
+            await asyncio.sleep(600)
         return await super().advance(rows)
 
 
@@ -224,11 +224,11 @@ def test_searches_that_are_stopped_together_send_nothing_more() -> None:
     async def main() -> list[Outcome]:
         engine = Engine()
         searches = [asyncio.create_task(one(engine, number)) for number in range(6)]
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while len(model.asked) < 6:
                 await asyncio.sleep(0.01)
         told.append("cancelled")
-        return await asyncio.wait_for(asyncio.gather(*searches), 10)
+        return await asyncio.wait_for(asyncio.gather(*searches), 60)
 
     assert [outcome.stop_reason for outcome in asyncio.run(main())] == ["cancelled"] * 6
     assert len(model.sent) == 1
@@ -239,12 +239,12 @@ def test_a_cancelled_search_leaves_no_request_behind() -> None:
         task, config, model = Task(Item(id="a"), 0, 0, 8), BestOfN(n=8), Half()
         tools = ready(Engine(), model, RED, "best_of_n", config, task)
         search = asyncio.create_task(run(best_of_n(task, tools, config), tools))
-        await asyncio.wait_for(model.begun.wait(), 10)
+        await asyncio.wait_for(model.begun.wait(), 60)
         await asyncio.sleep(0)  # the rows that answer in days are asked for
         search.cancel()
         with pytest.raises(asyncio.CancelledError):
             await search
-        async with asyncio.timeout(10):  # the word is passed on in a few turns of the loop
+        async with asyncio.timeout(60):  # the word is passed on in a few turns of the loop
             while asyncio.all_tasks() != {asyncio.current_task()}:
                 await asyncio.sleep(0.01)
 

@@ -64,7 +64,7 @@ async def search(engine: Engine, generator: Generator, judges: Sequence[Judge], 
 
 
 def one(engine: Engine, generator: Generator, judges: Sequence[Judge], item: str = "a", n: int = 8) -> Population:
-    outcome = asyncio.run(asyncio.wait_for(search(engine, generator, judges, item, n), 20))
+    outcome = asyncio.run(asyncio.wait_for(search(engine, generator, judges, item, n), 100))
     if outcome.error:
         raise outcome.error
     assert outcome.population is not None
@@ -86,7 +86,7 @@ def same(one: Population, other: Population) -> None:
 def scores(verifier: Verifier, place: Any = "thread", threshold: float | None = None, n: int = 4) -> list[Score]:
     """Of the answers 0, 1, ..., n - 1."""
     tools = Shared(Engine(), Task(Item(), 0, 0, 1), Fake(), [Judge("v", "v", verifier, place, threshold)])
-    return list(asyncio.run(asyncio.wait_for(tools.judged(range(n)), 20)).scores["v"])
+    return list(asyncio.run(asyncio.wait_for(tools.judged(range(n)), 100)).scores["v"])
 
 
 @pytest.mark.parametrize(
@@ -144,10 +144,10 @@ def test_short_calls_wait_for_a_gpu_and_pass_the_lanes_of_a_cpu(lanes: int, wait
         return await tools.judge(await tools.start(0, 4))
 
     for _ in range(lanes):
-        engine.device.submit(busy.wait, 20)
-    timer = threading.Timer(0.2 if waits else 15, busy.set)
+        engine.device.submit(busy.wait, 200)
+    timer = threading.Timer(0.2 if waits else 90, busy.set)
     timer.start()
-    assert len(asyncio.run(asyncio.wait_for(decoded(), 20))) == 4
+    assert len(asyncio.run(asyncio.wait_for(decoded(), 100))) == 4
     assert busy.is_set() == waits
     timer.cancel()
     busy.set()
@@ -160,7 +160,7 @@ def test_a_late_search_joins_the_calls_of_the_others() -> None:
     class Slow(Traced):
         def advance(self, rows: Rows) -> Rows:
             started.set()
-            assert released.wait(10)
+            assert released.wait(100)
             return super().advance(rows)
 
     generator, engine = Slow(30), Engine()
@@ -173,7 +173,7 @@ def test_a_late_search_joins_the_calls_of_the_others() -> None:
 
     async def main() -> None:
         walks = [asyncio.create_task(walk(name)) for name in ("a", "b")]
-        await asyncio.to_thread(started.wait, 10)
+        await asyncio.to_thread(started.wait, 100)
         walks.append(asyncio.create_task(walk("late")))
         await asyncio.sleep(0)  # its first question waits
         released.set()
@@ -210,7 +210,7 @@ def test_a_broken_generator_fails_its_search_and_hangs_nobody(verb: str, error: 
     async def main() -> None:
         engine = Engine()
         fails, lives = await asyncio.wait_for(
-            asyncio.gather(search(engine, Broken(2), []), search(engine, Fake(2), [])), 20
+            asyncio.gather(search(engine, Broken(2), []), search(engine, Fake(2), [])), 100
         )
         assert fails.stop_reason == "error"
         assert isinstance(fails.error, ValueError | RuntimeError)

@@ -290,7 +290,7 @@ def test_unknown_paths_and_methods(client: Client) -> None:
 
 
 def test_bad_cursors_and_parameters(client: Client) -> None:
-    name = client.submit(job(1, 1), wait=20).id
+    name = client.submit(job(1, 1), wait=60).id
     huge = 10**30
     for query in (
         "items?after=x",
@@ -362,7 +362,10 @@ def changed(value: Any, place: tuple[Any, ...], new: Any) -> Any:
     return copy
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FIXTURES = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=FIXTURES)
 @given(st.lists(st.tuples(st.sampled_from(list(places(FULL))), values), min_size=1, max_size=2))
 def test_any_value_in_any_place(client: Client, changes: list[tuple[tuple[Any, ...], Any]]) -> None:
     body: Any = FULL
@@ -377,7 +380,7 @@ def test_any_value_in_any_place(client: Client, changes: list[tuple[tuple[Any, .
     assert response.status_code < 500
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=FIXTURES)
 @given(st.binary(max_size=200) | st.text(max_size=100).map(lambda text: text.encode("utf-8", "surrogatepass")))
 def test_any_bytes(client: Client, body: bytes) -> None:
     response = send(client, body)

@@ -5,7 +5,7 @@ import time
 
 import httpx
 import pytest
-from helping import GAUSS, job
+from helping import GAUSS, done, job
 
 from service.calls import cancel, candidates, curve, items, listing, plugins, submit
 from service.calls import job as read
@@ -16,8 +16,7 @@ from service.spec import JobSpec
 
 def test_sync(client: Client) -> None:
     spec = JobSpec.model_validate(job(2, 3, model={**GAUSS, "steps": 3}))
-    view = client.submit(spec, wait=20)
-    assert view.state == "completed"
+    view = done(client, spec)
     assert view.spec
     assert view.spec["model"] == {**GAUSS, "steps": 3}
     assert JobSpec.model_validate(view.spec) == spec
@@ -65,7 +64,7 @@ def test_a_reply_that_is_no_problem_document() -> None:
 def test_async(client: Client) -> None:
     async def work() -> None:
         async with AsyncClient(str(client.http.base_url)) as mine:
-            views = await asyncio.gather(*(mine.submit({**job(2, 3), "seed": seed}, wait=20) for seed in range(5)))
+            views = await asyncio.gather(*(mine.submit({**job(2, 3), "seed": seed}, wait=60) for seed in range(5)))
             assert {view.state for view in views} == {"completed"}
             name = views[0].id
             assert await mine.job(name) == views[0] == await mine.send(read(name))

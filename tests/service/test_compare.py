@@ -46,7 +46,7 @@ def winnow(*words: str | Path) -> "subprocess.CompletedProcess[str]":
     """Run a command to its end."""
     command = [sys.executable, "-m", "service.cli", *map(str, words)]
     environment = {**os.environ, "COLUMNS": "200"}
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
+    return subprocess.run(command, capture_output=True, text=True, timeout=200, env=environment)
 
 
 def sentence(said: Any, *parts: str) -> None:
@@ -198,7 +198,7 @@ def test_which_jobs(client: Client, three: tuple[str, str, str]) -> None:
     assert "no job 'job_nothing'" in refused(missing, 404)["detail"]
     for params in ({}, {"jobs": ",".join(three), "level": 1}, {"jobs": ",".join(three), "level": "nan"}):
         refused(client.http.get("/v1/compare", params=params), 422)
-    slow = client.submit(job(30, 40, model={**SLOW, "steps": 200}))
+    slow = client.submit(job(30, 40, model={**SLOW, "steps": 2000}))  # ten minutes of work and more
     assert "only jobs that have ended" in problem(client, [slow.id, three[0]])
     client.cancel(slow.id)
     ended(client, slow.id)
@@ -312,7 +312,7 @@ def test_large(store: Store) -> None:
         start = time.perf_counter()
         found = answers.outcomes(connection, made.id, [judge], Rule(), judge)
         seconds = time.perf_counter() - start
-    assert seconds < 5  # 0.4 on one idle core; a plan that is quadratic in the items takes 100
+    assert seconds < 30  # 0.4 on one idle core; a plan that is quadratic in the items takes 100
     best = np.sin(np.arange(10_000)[:, None] + 7.0 * np.arange(20)).max(1)
     np.testing.assert_allclose([one.value or 0.0 for one in found], best)
 

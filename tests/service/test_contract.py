@@ -109,7 +109,7 @@ def test_every_operation(served: tuple[Client, dict[str, Any]]) -> None:
         )
         @given(case=strategy)
         def ask(case: Any) -> None:
-            response = case.call(base_url=url, headers={"Authorization": headers["authorization"]}, timeout=20)
+            response = case.call(base_url=url, headers={"Authorization": headers["authorization"]}, timeout=90)
             if response.content == NO_HTTP:
                 return
             seen[case.operation.label, response.status_code] += 1

@@ -66,14 +66,15 @@ def test_counts_are_what_the_jobs_paid_for(pair: tuple[Stack, Client]) -> None:
     views = [done(client, job(6, 1500)), done(client, job(2, 7, model="toy/noop"))]
     paid = {name: view.usage.evaluations for name, view in zip((GAUSS, "toy/noop"), views, strict=True)}
 
-    def rows() -> dict[str, float]:
+    def told() -> Samples | None:
+        found = scraped(client)
         total: dict[str, float] = defaultdict(float)
-        for (_, model), value in scraped(client)["winnow_batch_rows_total"].items():
+        for (_, model), value in found["winnow_batch_rows_total"].items():
             total[model] += value
-        return total
+        ended = not any(found["winnow_leases"].values())  # a lease ends just after its shard
+        return found if total == paid and ended else None
 
-    until(lambda: rows() == paid, 10)
-    found = scraped(client)
+    found = until(told)
     assert {name for (name,) in found["winnow_worker_up"]} == set(stack.children)
     assert set(found["winnow_worker_up"].values()) == {1}
     assert all(2**24 < held < 2**34 for held in found["winnow_worker_resident_bytes"].values())  # Python and numpy
@@ -95,41 +96,40 @@ def test_counts_are_what_the_jobs_paid_for(pair: tuple[Stack, Client]) -> None:
 
 def test_queue_seconds_are_work_over_rate(pair: tuple[Stack, Client]) -> None:
     _, client = pair
-    view = client.submit(job(1, 2000, model=SLOW))  # about 20 s of work
+    n = 20_000  # 50 s of work and more, for both
+    view = client.submit(job(1, n, model=SLOW))
 
     def at_work() -> Samples | None:
         found = scraped(client)
         both = found.get("winnow_model_workers", {}).get(("outside/slow",)) == 2
         return found if both and found["winnow_model_evaluations_per_second"].get(("outside/slow",)) else None
 
-    found = until(at_work, 15)
+    found = until(at_work)
     slow = ("outside/slow",)
     left, rate = (found[f"winnow_{name}"][slow] for name in ("work_left_evaluations", "model_evaluations_per_second"))
     assert found["winnow_queue_seconds"][slow] == pytest.approx(left / rate)
     assert found["winnow_queue_worker_seconds"][slow] == pytest.approx(2 * left / rate)
-    assert 0 < left <= 2000 * 20
-    assert 1 <= found["winnow_leases"]["outside/slow:batch",] <= 2 * 20
-    assert 0 < found["winnow_lease_age_seconds"]["outside/slow:batch",] < 60
+    assert 0 < left <= n * 20
+    assert 1 <= found["winnow_leases"]["outside/slow:batch",] <= n / 100
+    assert 0 < found["winnow_lease_age_seconds"]["outside/slow:batch",] < 120
     client.http.post(f"/v1/jobs/{view.id}/cancel")
     ended(client, view.id)
-    until(lambda: scraped(client)["winnow_queue_seconds"][slow] == 0, 10)
+    until(lambda: scraped(client)["winnow_queue_seconds"].get(slow) == 0)
 
 
 def test_the_dead_vanish(pair: tuple[Stack, Client]) -> None:
     stack, client = pair
     killed, stopped = stack.children
-    before = workers(client)
-    assert {killed, stopped} == before
+    before = until(lambda: (seen := workers(client)) == {killed, stopped} and seen)
     os.kill(stack.children[killed].pid, signal.SIGKILL)
-    gone = time.monotonic() + heartbeat.SILENT
-    until(lambda: killed not in stack.children and len(pids(stack)) == 2, 10)
-    until(lambda: killed not in workers(client), gone - time.monotonic() + 5)
+    until(lambda: killed not in stack.children and len(pids(stack)) == 2)
+    until(lambda: killed not in workers(client))
     # One that ends in order says goodbye: it need not expire.
     child = stack.children[stopped]
     child.terminate()
-    assert child.wait(15) == 0
+    assert child.wait(60) == 0
     assert stopped not in workers(client)
-    assert until(lambda: workers(client) == set(stack.children), 15)
+    assert until(lambda: workers(client) == set(stack.children))
     assert not before & set(stack.children)
 
 
@@ -147,7 +147,7 @@ def test_a_stalled_queue_does_not_stop_metrics(pair: tuple[Stack, Client]) -> No
     assert found["winnow_queue_up"] == {(): 0}
     assert found["winnow_jobs"] == completed
     assert not {"winnow_queue_messages", "winnow_worker_up"} & found.keys()
-    until(lambda: len(workers(client)) == 2, 15)  # who could not beat goes on
+    until(lambda: len(workers(client)) == 2)  # who could not beat goes on
 
 
 def test_without_a_queue(store: Store) -> None:
@@ -178,13 +178,13 @@ def test_a_heart_beats_on(broker: Broker, monkeypatch: pytest.MonkeyPatch, caplo
     def calls() -> int:
         return sum(beat.models["m"].calls for beat in broker.beats())
 
-    until(lambda: calls() > 4, 10)
+    until(lambda: calls() > 4)
     assert "cannot tell how this worker fares: not now" in caplog.text
     assert broker.redis.client_kill_filter(_type="normal", skipme=True)
     seen = calls()
-    until(lambda: calls() > seen, 10)
+    until(lambda: calls() > seen)
     heart.stopping.set()
-    thread.join(10)
+    thread.join(60)
     assert not thread.is_alive()
     assert broker.beats() == []
 
@@ -194,7 +194,7 @@ def test_a_heart_without_a_queue_can_be_stopped() -> None:
     thread = heart.start()
     assert thread in threading.enumerate()
     heart.stopping.set()
-    thread.join(10)
+    thread.join(60)
     assert not thread.is_alive()
 
 

@@ -25,7 +25,7 @@ from service.settings import Settings
 from service.store import Store, access, commits, creating, jobs, outbox
 from service.views.webhooks import Deliveries, DeliveryView
 
-QUICK = {"webhook_networks": "127.0.0.0/8", "webhook_pause": 0.05, "webhook_seconds": 20.0, "webhook_tries": 3}
+QUICK = {"webhook_networks": "127.0.0.0/8", "webhook_pause": 0.05, "webhook_seconds": 60.0, "webhook_tries": 3}
 """Who answers at all does so in that time, however busy the machine is."""
 
 
@@ -41,7 +41,7 @@ def delivering(store: Store, **changes: Any) -> Iterator[None]:
     thread = deliverer.start()
     yield
     deliverer.stop()
-    thread.join(10)
+    thread.join(60)
     assert not thread.is_alive()
 
 
@@ -104,11 +104,12 @@ def test_what_receivers_do(store: Store, receiving: Receiver) -> None:
     ids = dict(zip(paths, told(store, *(f"{receiving.url}{path}" for path in paths)), strict=True))
     hanging = ids["/hangs"]
     with delivering(store):
-        until(lambda: all(delivery(store, one).state != "pending" for one in ids.values() if one != hanging), 15)
+        until(lambda: all(delivery(store, one).state != "pending" for one in ids.values() if one != hanging))
+        until(lambda: receiving.at("/hangs"))
         assert delivery(store, hanging).state == "pending"
     due(store, hanging)  # what was under way is made again
     with delivering(store, webhook_seconds=0.4):
-        until(lambda: delivery(store, hanging).state != "pending", 20)
+        until(lambda: delivery(store, hanging).state != "pending")
     ends = {path: delivery(store, one) for path, one in ids.items()}
     assert {path: (row.state, row.attempts, row.status) for path, row in ends.items()} == {
         "/ok": ("delivered", 1, 204),
@@ -121,7 +122,10 @@ def test_what_receivers_do(store: Store, receiving: Receiver) -> None:
     }
     assert ends["/redirects"].error == "redirects are not followed"
     assert ends["/hangs"].error == "no reply within 0.4 s"
-    assert {path: len(receiving.at(path)) for path in paths} == {path: row.attempts for path, row in ends.items()}
+    attempts = {path: row.attempts for path, row in ends.items()}
+    came = {path: len(receiving.at(path)) for path in paths}
+    assert 1 <= came.pop("/hangs") <= attempts.pop("/hangs")  # 0.4 s may pass before a busy machine has sent anything
+    assert came == attempts
     assert len({message.id for message in receiving.at("/down")}) == 1
 
 
@@ -134,8 +138,8 @@ def test_two_deliverers_and_a_crowd(store: Store, receiving: Receiver) -> None:
     told(store, *(f"{receiving.url}/hangs?{i}" for i in range(40)), key=keys[0])
     (quick,) = told(store, f"{receiving.url}/ok", key=keys[1])
     with delivering(store), delivering(store):
-        until(lambda: delivery(store, quick).state == "delivered", 10)
-        until(lambda: len(receiving.got) == 1 + 2 * webhooks.OF_ONE, 10)
+        until(lambda: delivery(store, quick).state == "delivered")
+        until(lambda: len(receiving.got) == 1 + 2 * webhooks.OF_ONE)
         time.sleep(3 * webhooks.POLL)
         assert len({message.id for message in receiving.got}) == len(receiving.got) == 1 + 2 * webhooks.OF_ONE
 
@@ -165,7 +169,7 @@ def test_killed_between_commit_and_reply(store: Store, receiving: Receiver) -> N
     assert row.due - row.changed == pytest.approx(25.0 + webhooks.MARGIN)  # then nobody waits for the dead one any more
     due(store, one)
     with delivering(store):
-        until(lambda: delivery(store, one).state == "delivered", 10)
+        until(lambda: delivery(store, one).state == "delivered")
     assert len({message.id for message in receiving.got}) == 1
     assert len(receiving.got) == delivery(store, one).attempts == 2
     assert all(message.proven(secret) for message in receiving.got)
@@ -235,7 +239,7 @@ def test_no_caller_sends_us_to_ourselves(store: Store, receiving: Receiver, host
     store.write(outbox.renew, None)
     (one,) = told(store, f"{receiving.url}/ok".replace("127.0.0.1", host))
     with delivering(store, webhook_networks=""):
-        until(lambda: delivery(store, one).state == "failed", 10)
+        until(lambda: delivery(store, one).state == "failed")
     assert delivery(store, one).attempts == 1
     assert "is not a public address" in delivery(store, one).error
     assert receiving.got == []

@@ -182,7 +182,7 @@ def test_reading_takes_linear_time(piece):
     said = (piece * LIMIT)[:LIMIT]
     started = time.process_time()
     last_number(said, "drop")
-    assert time.process_time() - started < 2  # measured below 0.2 s; a quadratic search would take minutes
+    assert time.process_time() - started < 10  # measured below 0.2 s; a quadratic search would take minutes
 
 
 # regex
@@ -217,7 +217,7 @@ def test_a_catastrophic_pattern_is_unscored_in_bounded_time():
     result = score(regex(Regex(pattern=r"(a+)+$")), "a" * 40 + "b")
     assert result.value is None
     assert "processor time" in result.reason
-    assert time.process_time() - started < 5
+    assert time.process_time() - started < 10
 
 
 def test_a_thread_can_judge_too():

@@ -23,6 +23,8 @@ def pictures():
     return [bar, np.zeros((28, 28), np.uint8), *noise]
 
 
+TIME = {"call_seconds": 100.0, "total_seconds": 150.0}
+"""These programs end, however busy the machine is."""
 PROGRAMS = ["def f(x): return x * x", "def f(x): return 5", "```\ndef f(x):\n    return 1 / 0\n```", "none"]
 MOLECULES = ["CC(=O)Oc1ccccc1C(=O)O", "OCC", "CCO", "CC(C)(C)(C)C", "", "no molecule"]
 
@@ -53,9 +55,13 @@ SAMPLES = {
     "product": ({"factors": [{"verifier": "numeric"}, {"verifier": "exact", "passed": True}]}, "7", ["7", "7.0", "8"]),
     "soft": ({"verifier": "exact", "tilt": 2.0}, "7", ["7", {"fills": ["7", "8"]}, "8"]),
     "calibrated": ({"verifier": "numeric", "pairs": [[0, False], [1, True]]}, "7", ["7", "7.0", "8"]),
-    "program/values": ({}, {"entry": "f", "cases": [{"args": [2], "expected": 4}]}, PROGRAMS),
-    "program/asserts": ({}, {"entry": "f", "tests": "assert f(2) == 4"}, PROGRAMS),
-    "program/stdio": ({}, {"cases": [{"stdin": "2", "stdout": "4"}]}, ["print(int(input()) ** 2)", "print(5)", "1 +"]),
+    "program/values": (TIME, {"entry": "f", "cases": [{"args": [2], "expected": 4}]}, PROGRAMS),
+    "program/asserts": (TIME, {"entry": "f", "tests": "assert f(2) == 4"}, PROGRAMS),
+    "program/stdio": (
+        TIME,
+        {"cases": [{"stdin": "2", "stdout": "4"}]},
+        ["print(int(input()) ** 2)", "print(5)", "1 +"],
+    ),
     "json_schema": ({"schema": {"type": "object"}}, None, ["{}", '{"a": 1}', "[1]", "{"]),
     "digit_classifier": ({}, "1", pictures()),
     "digit_classifier_b": ({}, 1, pictures()),

@@ -23,6 +23,8 @@ from verifiers.programs.limits import KEPT, MOST_OUTPUT, Fault, Limits
 _CHILD = re.compile(rb'"child-pid": (\d+)')
 PATIENCE = 20.0
 """Seconds for a sandbox to be ready."""
+GONE = 5.0
+"""Seconds in which a process that has closed its pipes is gone, on a busy machine too."""
 
 
 class Pipes:
@@ -197,9 +199,9 @@ class Sandbox:
         return bytes(self.output["output"]), bytes(self.output["errors"])
 
     def status(self) -> int | None:
-        """The exit status, negative for a signal; None when it is still there after a second."""
+        """The exit status, negative for a signal; None when it is still there after some seconds."""
         try:
-            status = self.process.wait(1)
+            status = self.process.wait(GONE)
         except TimeoutExpired:
             return None
         return 128 - status if status > 128 else status  # bubblewrap adds 128 to a signal

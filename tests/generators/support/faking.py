@@ -29,7 +29,7 @@ def listed(folder: Path, patch: pytest.MonkeyPatch, text: str) -> None:
 
 def table(url: str, **more: Any) -> str:
     """One endpoint `fake` as TOML."""
-    settings = {"name": "fake", "url": url, "model": "m", "timeout": 5.0} | more
+    settings = {"name": "fake", "url": url, "model": "m", "timeout": 60.0} | more
 
     def written(value: Any) -> str:
         return str(value).lower() if isinstance(value, bool) else repr(value)
@@ -81,7 +81,7 @@ def fresh(model: Any, n: int, item: Item = ITEM, seed: int = 0) -> Rows:
 
 async def seen(condition: Callable[[], bool]) -> None:
     """Wait until something is so."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while not condition():
             await asyncio.sleep(0.01)
 
@@ -107,7 +107,7 @@ class Synchronous:
         async def main() -> T:
             return await work
 
-        return asyncio.run_coroutine_threadsafe(main(), self.loop).result(30)
+        return asyncio.run_coroutine_threadsafe(main(), self.loop).result(120)
 
     @property
     def batch_key(self) -> Hashable:

@@ -179,6 +179,6 @@ def test_selection_curve_of_a_million_samples_is_quick() -> None:
     true = rng.integers(0, 2, (1000, 1000)).astype(float)
     proxy = true + rng.normal(size=true.shape)
     k = np.unique(np.geomspace(1, 1000, 20).astype(int))
-    start = time.perf_counter()
+    start = time.thread_time()  # what others do meanwhile does not count
     selected_at_k(proxy, true, k)
-    assert time.perf_counter() - start < 1.0  # about 0.1 s on one free core, mostly the sort
+    assert time.thread_time() - start < 1.0  # about 0.05 s, mostly the sort

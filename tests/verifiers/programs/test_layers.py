@@ -151,12 +151,12 @@ def test_without_it_something_gets_through(layer, prey, monkeypatch):
     only = [one for one in snippets(file) if one.name == name]
     assert only, f"no snippet {name!r}"
     monkeypatch.setattr("hostility.snippets", lambda _: only)
-    if layer == "cap on output":
-        monkeypatch.setattr("hostility.LONG", limits.Limits(call_seconds=0.5, total_seconds=0.5))
     for taken in (False, True):
         with pytest.MonkeyPatch.context() as patch:
             if taken:
                 take(patch)
+                if layer == "cap on output":  # then it has no end of its own
+                    patch.setattr("hostility.LONG", limits.Limits(call_seconds=0.5, total_seconds=0.5))
             made = pool.pooled(tier)
             got = wrong(made, file, prey)
             made.close()

@@ -18,6 +18,8 @@ from verifiers.programs.wire import Garbled, literal, parsed, value
 
 pytestmark = pytest.mark.skipif(tiers.standing().tier == "refuse", reason=f"NOT TESTED: {tiers.standing().words}")
 TIER = tiers.standing().tier
+TIME = {"call_seconds": 100.0, "total_seconds": 150.0}
+"""For programs that end: however busy the machine is."""
 
 
 def verdicts(verifier, target, *programs):
@@ -41,7 +43,7 @@ HALF = "def f(x):\n    if x < 0:\n        {}\n    return x"
     ],
 )
 def test_partial_credit_is_the_share_of_right_calls(ending, reason):
-    whole, part = values(ProgramValues()), values(ProgramValues(partial=True))
+    whole, part = values(ProgramValues(**TIME)), values(ProgramValues(partial=True, **TIME))
     program = HALF.format(ending)
     assert verdicts(whole, ABS, program) == [(0.0, False, f"{reason} [{TIER}]", None)]
     ((value, *rest),) = verdicts(part, ABS, program)
@@ -54,7 +56,9 @@ def test_a_program_may_go_on_behind_a_prefix_or_stand_in_a_fence():
     fenced = (
         "First a test:\n```\nassert g(1)\n```\nthen\n```python\ndef f(x):\n    return abs(x)\n```\nand\n```\nend\n```"
     )
-    found = verdicts(values(ProgramValues()), target, "    return abs(x)\n", "def f(x): return abs(x)", fenced, "")
+    found = verdicts(
+        values(ProgramValues(**TIME)), target, "    return abs(x)\n", "def f(x): return abs(x)", fenced, ""
+    )
     assert [score.passed for score in found] == [True, True, True, False]
 
 
@@ -64,7 +68,7 @@ def test_suites_of_one_item():
         "suites": {"weak": {"tests": "assert f(2) == 2"}, "strong": {"tests": "assert f(2) == 2\nassert f(-2) == 2"}},
     }
     lazy, right = "def f(x): return x", "def f(x): return abs(x)"
-    weak, strong = asserts(ProgramAsserts(suite="weak")), asserts(ProgramAsserts(suite="strong"))
+    weak, strong = asserts(ProgramAsserts(suite="weak", **TIME)), asserts(ProgramAsserts(suite="strong", **TIME))
     assert [s.passed for s in verdicts(weak, target, lazy, right)] == [True, True]
     assert [s.passed for s in verdicts(strong, target, lazy, right)] == [False, True]
     with pytest.raises(Unreadable, match="no suite 'medium'; valid: strong, weak"):
@@ -84,7 +88,7 @@ def test_suites_of_one_item():
     ],
 )  # fmt: skip
 def test_assertions(tests, least, passed, reason):
-    verifier, target = asserts(ProgramAsserts(least_calls=least)), {"entry": "f", "tests": tests}
+    verifier, target = asserts(ProgramAsserts(least_calls=least, **TIME)), {"entry": "f", "tests": tests}
     if reason is None:
         with pytest.raises(Unreadable, match="tests: String should have at least 1 character"):
             ProgramAsserts().check(Item(target=target))
@@ -97,7 +101,7 @@ def test_assertions(tests, least, passed, reason):
 def test_what_the_program_raises_reaches_the_suite():
     tests = "try:\n    f(-1)\n    raise SystemError\nexcept ValueError as error:\n    assert 'size' in str(error)"
     own = "class Odd(ValueError): pass\ndef f(x):\n    raise Odd('no size')"
-    found = verdicts(asserts(ProgramAsserts()), {"entry": "f", "tests": tests}, own, "def f(x): return x")
+    found = verdicts(asserts(ProgramAsserts(**TIME)), {"entry": "f", "tests": tests}, own, "def f(x): return x")
     assert [score.passed for score in found] == [True, False]
 
 
@@ -118,13 +122,13 @@ SUMS = "a, b = map(int, input().split())\nprint(a + b)\nprint(a / b)"
     ],
 )
 def test_output(config, target, program, value):
-    (score,) = verdicts(stdio(ProgramStdio.model_validate(config)), RUNS | target, program)
+    (score,) = verdicts(stdio(ProgramStdio.model_validate(TIME | config)), RUNS | target, program)
     assert score.value == value, score
 
 
 def test_an_output_of_a_megabyte_is_compared_whole():
     target = {"cases": [{"stdin": "x" * 300_000, "stdout": "x" * 600_000}]}
-    found = verdicts(stdio(ProgramStdio()), target, "print(input() * 2)", "print(input() * 2 + 'y')")
+    found = verdicts(stdio(ProgramStdio(**TIME)), target, "print(input() * 2)", "print(input() * 2 + 'y')")
     assert [score.passed for score in found] == [True, False]
 
 
@@ -134,7 +138,7 @@ def test_an_output_of_a_megabyte_is_compared_whole():
 def test_another_language():
     target = {"cases": [{"stdin": "1 2", "stdout": "3"}, {"stdin": "20 3", "stdout": "23"}]}
     found = verdicts(
-        stdio(ProgramStdio(language="perl")),
+        stdio(ProgramStdio(language="perl", **TIME)),
         target,
         "my ($a, $b) = split ' ', <STDIN>; print $a + $b;",
         "print 3;",

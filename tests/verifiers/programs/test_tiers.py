@@ -48,7 +48,7 @@ def in_docker(what: str, **environment: str):
     root = os.path.dirname(os.path.dirname(seccomp.__file__))
     command = [sys.executable, "-c", DOCKER, os.path.dirname(root), what]
     made = subprocess.run(
-        command, capture_output=True, text=True, check=True, env={**os.environ, **environment}, timeout=60
+        command, capture_output=True, text=True, check=True, env={**os.environ, **environment}, timeout=200
     )
     return json.loads(made.stdout)
 
@@ -151,10 +151,18 @@ def survivors(tier: str, without: str, seconds: float) -> list[int]:
     return alive
 
 
+def left(before: set[int], seconds: float) -> set[int]:
+    """Orphans that were not there before and stay; one that is killed takes a moment to be gone."""
+    end = time.monotonic() + seconds
+    while (found := set(orphans()) - before) and time.monotonic() < end:
+        time.sleep(0.01)
+    return found
+
+
 @pytest.mark.parametrize("tier", ["strict", "lite"])
 def test_nothing_survives_the_worker(tier):
     needed(tier)
-    assert survivors(tier, "", 20) == []
+    assert survivors(tier, "", 60) == []
 
 
 def test_a_sandbox_that_is_closed_while_it_starts_leaves_nothing():
@@ -165,7 +173,7 @@ def test_a_sandbox_that_is_closed_while_it_starts_leaves_nothing():
         sandbox = start()
         time.sleep(turn * 0.0003)
         sandbox.close()
-    assert set(orphans()) <= before
+    assert not left(before, 60)
 
 
 def test_an_orphan_is_found_and_ended():
@@ -181,10 +189,7 @@ def test_an_orphan_is_found_and_ended():
         if orphans():
             break
     swept()
-    end = time.monotonic() + 20
-    while orphans() and time.monotonic() < end:
-        time.sleep(0.01)
-    assert orphans() == []
+    assert not left(set(), 60)
 
 
 def test_without_its_layer_something_survives():

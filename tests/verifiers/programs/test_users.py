@@ -56,7 +56,7 @@ def test_the_thread_is_itself_again_also_after_an_error():
 
 def test_no_other_thread_changes():
     go, seen = threading.Event(), []
-    other = threading.Thread(target=lambda: (go.wait(10), seen.append(who())))
+    other = threading.Thread(target=lambda: (go.wait(60), seen.append(who())))
     other.start()
     before = who()
     with worn(USER):

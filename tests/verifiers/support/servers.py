@@ -162,13 +162,13 @@ name = "judge"
 url = "{at}/v1"
 model = "letters"
 key_env = "TESTS_JUDGE_KEY"
-timeout = 10.0
+timeout = 100.0
 
 [[endpoint]]
 name = "nobody"
 url = "http://127.0.0.1:9/v1"
 model = "none"
-timeout = 1.0
+timeout = 100.0
 deadline = 0.6
 
 [[hook]]

@@ -23,7 +23,7 @@ from verifiers.programs.targets import AssertsTarget, Case, Run, StdioTarget, Va
 FOLDER = Path(__file__).parents[1] / "hostile"
 USER = 0x50000000 + os.getpid() if os.geteuid() == 0 else os.geteuid()
 """Nobody else's: limits on threads count all that a user has."""
-SHORT, LONG = Limits(call_seconds=0.6, total_seconds=0.8), Limits(call_seconds=20, total_seconds=30)
+SHORT, LONG = Limits(call_seconds=0.6, total_seconds=0.8), Limits(call_seconds=100, total_seconds=150)
 
 SQUARES = ValuesTarget(
     entry="square",
