@@ -5,6 +5,7 @@ import base64
 import logging
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -98,8 +99,8 @@ class Deliverer(Background):
     async def _deliver(self, pool: httpcore.AsyncConnectionPool, row: sa.Row[Any]) -> None:
         """One attempt, and what it came to."""
         try:
-            secret = await self.store.aread(outbox.secret_of, row.key)
-            said = await post(pool, row, secret, self.settings.webhook_seconds)
+            secrets = await self.store.aread(outbox.secrets_of, row.key)
+            said = await post(pool, row, secrets, self.settings.webhook_seconds)
             attempts = row.attempts + 1
             ended = said.final or attempts >= self.settings.webhook_tries
             state = ("failed" if said.error else "delivered") if ended else "pending"
@@ -110,13 +111,13 @@ class Deliverer(Background):
             log.warning("delivery %s: %s", row.name, error)
 
 
-async def post(pool: httpcore.AsyncConnectionPool, row: sa.Row[Any], secret: str | None, seconds: float) -> Said:
-    """Send a delivery once. Of the reply only the status is read."""
-    if secret is None:
+async def post(pool: httpcore.AsyncConnectionPool, row: sa.Row[Any], secrets: Sequence[str], seconds: float) -> Said:
+    """Send a delivery once, signed with each secret. Of the reply only the status is read."""
+    if not secrets:
         return Said(None, "the key has no secret any more", final=True)
     body = row.body.encode()
-    key = base64.b64decode(secret.removeprefix("whsec_"))
-    said = {"Content-Type": "application/json", "User-Agent": "winnow", **signed(key, row.name, body)}
+    keys = [base64.b64decode(secret.removeprefix("whsec_")) for secret in secrets]
+    said = {"Content-Type": "application/json", "User-Agent": "winnow", **signed(keys, row.name, body)}
     headers = list(said.items())
     try:
         async with asyncio.timeout(seconds), pool.stream("POST", row.url, headers=headers, content=body) as response:

@@ -71,10 +71,11 @@ def signature(key: bytes, name: str, at: str, body: bytes) -> str:
     return "v1," + base64.b64encode(digest).decode()
 
 
-def signed(key: bytes, name: str, body: bytes) -> dict[str, str]:
-    """The headers of a request, or of a reply to it."""
+def signed(keys: Sequence[bytes], name: str, body: bytes) -> dict[str, str]:
+    """The headers of a request, or of a reply to it: a signature with each key, any of which proves it."""
     at = str(int(time.time()))
-    return {"webhook-id": name, "webhook-timestamp": at, "webhook-signature": signature(key, name, at, body)}
+    proofs = " ".join(signature(key, name, at, body) for key in keys)
+    return {"webhook-id": name, "webhook-timestamp": at, "webhook-signature": proofs}
 
 
 def proven(key: bytes, name: str, reply: Reply) -> None:
@@ -140,7 +141,7 @@ def http(config: Http) -> Verifier:
         name = f"msg_{uuid.uuid4().hex}"
 
         def headers() -> Mapping[str, str]:
-            return signed(hook.key(), name, body)
+            return signed([hook.key()], name, body)
 
         try:
             reply = await post(opened, hook, hook.url, body, headers)

@@ -60,7 +60,7 @@ def create(
     final: what the store adds to the spec of a new job; the key is known by the spec as it was asked.
     """
     spec = prepared.spec
-    if spec.webhook is not None and outbox.secret_of(connection, KEY.get()) is None:
+    if spec.webhook is not None and not outbox.secrets_of(connection, KEY.get()):
         message = "there is no secret to sign it with; POST /v1/webhooks/secret makes one"
         raise Invalid([{"loc": ["webhook"], "msg": message}])
     digest = hashlib.sha256(spec.model_dump_json().encode()).hexdigest()

@@ -76,7 +76,7 @@ def extend(connection: sa.Connection, asked: Asked, old: MethodConfig, grown: Pr
     if job.extended != asked.job.extended:
         raise Conflict(f"job {job.name} was extended meanwhile; look at it, and ask again")
     _same_judges(connection, job, grown)
-    if job.webhook is not None and outbox.secret_of(connection, KEY.get()) is None:
+    if job.webhook is not None and not outbox.secrets_of(connection, KEY.get()):
         message = "it tells a webhook, and this key has no secret to sign that with; POST /v1/webhooks/secret makes one"
         raise Conflict(f"job {job.name}: {message}")
     checked(old, grown)

@@ -22,7 +22,10 @@ webhook_secrets = Table(
     Column("key", Text, primary_key=True),  # public id; empty for a service without keys
     Column("secret", Text, nullable=False),
     Column("created", Float, nullable=False),
+    Column("previous", Text),  # signs too, for OVERLAP seconds
 )
+OVERLAP = 24 * 3600.0
+"""Seconds in which a receiver may learn of a new secret: what is sent meanwhile is signed with both."""
 
 deliveries = Table(
     "webhook_deliveries",
@@ -48,17 +51,21 @@ Row = sa.Row[Any]
 
 
 def renew(connection: sa.Connection, key: str | None) -> str:
-    """A new secret, with which all that is sent for a key is signed from now on."""
-    secret = f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}"
-    connection.execute(sa.delete(webhook_secrets).where(webhook_secrets.c.key == (key or "")))
-    row = {"key": key or "", "secret": secret, "created": time.time()}
+    """A new secret, with which all that is sent for a key is signed from now on, beside the last one for a day."""
+    secret, mine = f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}", webhook_secrets.c.key == (key or "")
+    last = connection.execute(sa.delete(webhook_secrets).where(mine).returning(webhook_secrets.c.secret)).scalar()
+    row = {"key": key or "", "secret": secret, "created": time.time(), "previous": last}
     connection.execute(sa.insert(webhook_secrets), row)
     return secret
 
 
-def secret_of(connection: sa.Connection, key: str | None) -> str | None:
-    """A key's secret; None before it has one."""
-    return connection.execute(sa.select(webhook_secrets.c.secret).where(webhook_secrets.c.key == (key or ""))).scalar()
+def secrets_of(connection: sa.Connection, key: str | None) -> list[str]:
+    """A key's secrets that sign now, the newest first; none before it has one."""
+    row = connection.execute(sa.select(webhook_secrets).where(webhook_secrets.c.key == (key or ""))).first()
+    if row is None:
+        return []
+    both = row.previous is not None and time.time() - row.created < OVERLAP
+    return [row.secret, row.previous] if both else [row.secret]
 
 
 def tell(connection: sa.Connection, job: Row) -> None:

@@ -180,7 +180,7 @@ def test_through_the_service(receiving: Receiver, tmp_path: Path) -> None:
     with service(tmp_path, **QUICK) as (_, client):
         body = refused(client.http.post("/v1/jobs", json=job(webhook=f"{receiving.url}/ok")), 422)
         assert body["errors"][0]["loc"] == ["webhook"]
-        secrets = [client.http.post("/v1/webhooks/secret").json()["secret"] for _ in range(2)]
+        secrets = [client.http.post("/v1/webhooks/secret").json()["secret"] for _ in range(3)]
         view = done(client, job(webhook=f"{receiving.url}/ok"))
         assert view.spec
         assert view.spec["webhook"] == f"{receiving.url}/ok"
@@ -188,7 +188,7 @@ def test_through_the_service(receiving: Receiver, tmp_path: Path) -> None:
         assert (one.type, one.attempts, one.status, one.next_at) == ("job.completed", 1, 204, None)
         (message,) = receiving.got
         assert message.id == one.id
-        assert [message.proven(secret) for secret in secrets] == [False, True]  # the last one counts
+        assert [message.proven(secret) for secret in secrets] == [False, True, True]  # the last one, and that before it
         said = json.loads(message.body)
         assert said["type"] == "job.completed"
         assert said["data"] == {
@@ -196,6 +196,23 @@ def test_through_the_service(receiving: Receiver, tmp_path: Path) -> None:
             **{"model": "toy/gaussian_mixture", "items": 2, "items_failed": 0, "candidates": 8},
         }
         refused(client.http.get("/v1/jobs/job_x/deliveries"), 404)
+
+
+def test_a_secret_is_changed_without_a_message_that_nobody_can_prove(store: Store, receiving: Receiver) -> None:
+    """For a day whoever knows one of the last two secrets can tell; then the last one alone."""
+    receiving.got.clear()
+    old = store.write(outbox.renew, None)
+    assert store.read(outbox.secrets_of, None) == [old]
+    new = store.write(outbox.renew, None)
+    assert store.read(outbox.secrets_of, "another key") == []
+    earlier = sa.update(outbox.webhook_secrets).values(created=outbox.webhook_secrets.c.created - outbox.OVERLAP)
+    with delivering(store):
+        for expected in ([True, True], [False, True]):
+            (one,) = told(store, f"{receiving.url}/ok")
+            until(lambda: delivery(store, one).state == "delivered")  # noqa: B023
+            assert [receiving.got[-1].proven(secret) for secret in (old, new)] == expected
+            assert receiving.got[-1].signature.count("v1,") == sum(expected)
+            store.write(lambda connection: connection.execute(earlier))
 
 
 def sent(client: Client, name: str) -> DeliveryView:

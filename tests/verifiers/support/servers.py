@@ -118,11 +118,9 @@ class Handler(BaseHTTPRequestHandler):
         scores: Any = scored(asked["answers"])
         scores = {"short": scores[:-1], "nan": [{"value": float("nan")}] * len(scores)}.get(fault, scores)
         out = json.dumps({"scores": scores}).encode() if fault != "text" else b"hello"
-        headers = (
-            signed(b"another secret, as long", name, out) if fault == "forged" else signed(SECRET.encode(), name, out)
-        )
+        headers = signed([b"another secret, as long" if fault == "forged" else SECRET.encode()], name, out)
         if fault == "replayed":
-            headers = signed(SECRET.encode(), "msg_another", out)
+            headers = signed([SECRET.encode()], "msg_another", out)
         if fault == "old":
             then = str(int(time.time()) - 3600)
             headers |= {"webhook-timestamp": then, "webhook-signature": signature(SECRET.encode(), name, then, out)}
