@@ -26,6 +26,11 @@ def made(client: Client, /, **changes: Any) -> str:
     return done(client, {**TOY, "search": {"n": 4}, **changes}).id
 
 
+def job_of(client: Client, name: str) -> dict[str, Any]:
+    """A job as it was accepted."""
+    return client.job(name).spec or {}
+
+
 def wrong(page: Page, loc: str) -> Any:
     """What stands beside a field that was refused."""
     return page.locator(f"[data-loc='{loc}'] > .wrong")
@@ -109,7 +114,10 @@ def test_rescore(refusable: Page, url: str, client: Client) -> None:
     page, job = refusable, made(client)
     page.goto(f"{url}/#/jobs/{job}")
     page.get_by_test_id("rescore").click()
+    expect(page.get_by_test_id("verifiers-select")).to_have_value("toy/linear")
+    expect(field(page, "verifiers.0.threshold")).to_have_value("1")
     page.get_by_test_id("verifiers-select").select_option("toy/quadratic")
+    expect(field(page, "verifiers.0.threshold")).to_have_value("")  # that was for the other
     field(page, "verifiers.0.center").fill("1")
     page.locator("[data-loc='search.select'] select").select_option(label="first_pass")
     field(page, "top_k").fill("0")
@@ -123,9 +131,32 @@ def test_rescore(refusable: Page, url: str, client: Client) -> None:
     assert (view.rescores, view.usage.evaluations, view.counts.candidates) == (job, 0, 48)
     assert view.spec is not None
     assert view.spec["verifiers"][0] == {"name": "toy/quadratic", "label": "", "threshold": None, "center": 1}
+    assert view.spec["graders"] == job_of(client, job)["graders"]
     assert (view.spec["search"]["select"], view.spec["top_k"]) == ("first_pass", 2)
     expect(page.get_by_test_id("rescore")).to_be_visible()
     expect(page.get_by_test_id("extend")).to_have_count(0)  # it draws nothing
+
+
+def test_rescore_begins_with_how_the_job_was_judged(page: Page, url: str, client: Client) -> None:
+    """Judges with all their settings, also what a field cannot show, and the rule: sent as it stands, it ends alike."""
+    cascade = {"name": "cascade", "stages": [{"verifier": "toy/linear", "above": 2}, {"verifier": "toy/quadratic"}]}
+    given = [{"name": "toy/linear", "threshold": 1.0, "label": "two\nlines", "slope": 0.5}, cascade]
+    job = made(client, verifiers=given, search={"n": 4, "select": "first_pass"})
+    page.goto(f"{url}/#/jobs/{job}")
+    page.get_by_test_id("rescore").click()
+    expect(page.get_by_test_id("verifiers-select").nth(1)).to_have_value("cascade")
+    expect(page.get_by_test_id("graders-select")).to_have_value("toy/quadratic")
+    expect(field(page, "graders.0.label")).to_have_value("near")
+    expect(page.locator("[data-loc='search.select'] select")).to_have_value('"first_pass"')
+    page.get_by_test_id("rescore-button").click()
+    page.wait_for_url(lambda now: not now.endswith(job))
+    expect(page.get_by_test_id("job-state")).to_have_attribute("data-state", "completed")
+    again = page.url.rsplit("/", 1)[1]
+    for part in ("verifiers", "graders"):
+        assert job_of(client, again)[part] == job_of(client, job)[part]
+    assert job_of(client, again)["search"] == {"method": "best_of_n", "select": "first_pass", "n": 4}
+    bests = [[[best.seed for best in item.best] for item in client.items(name)] for name in (job, again)]
+    assert bests[0] == bests[1]
 
 
 def test_delete(refusable: Page, url: str, client: Client) -> None:

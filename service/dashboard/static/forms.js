@@ -24,21 +24,27 @@ const lookup = (ref, root) =>
     .reduce((here, part) => here?.[part], root) ?? {};
 const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
 
-/** One field of a schema. Returns {element, value()}. loc: where refusals name it. */
-export function schemaField(name, schema, root, { loc, required = false, changed }) {
+/** One field of a schema. Returns {element, value()}. loc: where refusals name it; given: what it stands at, if not
+ * at its default. */
+export function schemaField(name, schema, root, { loc, required = false, changed, given }) {
   const one = resolved(schema, root);
-  const { control, read } = controlOf(one, changed);
+  const { control, read } = controlOf(one, given === undefined ? one.default : given, changed);
+  const first = read();
   const label =
     (one.title ?? name).toLowerCase() === name.replace(/_/g, " ").toLowerCase() ? name.replace(/_/g, " ") : name;
   control.dataset.field = name;
   const value = () => {
-    const given = read() ?? (one.nullable && (one.default ?? null) !== null ? null : undefined); // emptied: none
-    return given === undefined || (!required && same(given, one.default)) ? undefined : given;
+    const seen = read();
+    const kept = given !== undefined && same(seen, first); // exactly as it was, also what a control cannot show
+    const none = one.nullable && (one.default ?? null) !== null ? null : undefined; // emptied
+    const now = kept ? given : (seen ?? none);
+    return now === undefined || (!required && same(now, one.default)) ? undefined : now;
   };
   return { element: field(label, control, { help: one.description ?? "", loc, required }), value };
 }
 
-function controlOf(one, changed) {
+/** start: what it stands at. */
+function controlOf(one, start, changed) {
   const listen = { oninput: changed, onchange: changed };
   if (one.const !== undefined)
     return { control: h("input", { type: "text", value: one.const, readonly: true }), read: () => one.const };
@@ -47,11 +53,11 @@ function controlOf(one, changed) {
       ...(one.nullable || one.default === undefined ? [["", "—"]] : []),
       ...one.enum.map((v) => [JSON.stringify(v), String(v)]),
     ];
-    const control = select(options, one.default === undefined ? "" : JSON.stringify(one.default), changed);
+    const control = select(options, (start ?? null) === null ? "" : JSON.stringify(start), changed);
     return { control, read: () => (control.value === "" ? undefined : JSON.parse(control.value)) };
   }
   if (one.type === "boolean") {
-    const control = h("input", { type: "checkbox", checked: one.default === true, ...listen });
+    const control = h("input", { type: "checkbox", checked: start === true, ...listen });
     return { control, read: () => control.checked };
   }
   if (one.type === "integer" || one.type === "number") {
@@ -63,24 +69,24 @@ function controlOf(one, changed) {
       min: least > -1e15 ? least : null,
       max: most < 1e15 ? most : null,
       placeholder: one.nullable ? "none" : null,
-      value: one.default ?? "",
+      value: start ?? "",
       ...listen,
     });
     return { control, read: () => (control.value === "" ? undefined : Number(control.value)) };
   }
   if (one.type === "string") {
-    const control = h("input", { type: "text", value: one.default ?? "", maxlength: one.maxLength, ...listen });
+    const control = h("input", { type: "text", value: start ?? "", maxlength: one.maxLength, ...listen });
     return { control, read: () => (control.value === "" ? undefined : control.value) };
   }
   if (one.type === "scalar") {
-    const control = h("input", { type: "text", value: one.default ?? "", ...listen });
+    const control = h("input", { type: "text", value: start ?? "", ...listen });
     return { control, read: () => scalar(control.value) };
   }
   const control = h("textarea", {
     class: "mono",
     rows: 2,
     spellcheck: "false",
-    value: one.default === undefined || one.default === null ? "" : JSON.stringify(one.default),
+    value: (start ?? null) === null ? "" : JSON.stringify(start),
     placeholder: "JSON",
     ...listen,
   });
@@ -99,14 +105,20 @@ export function parsed(text) {
 
 const scalar = (text) => (text === "" ? undefined : /^-?\d+(\.\d+)?$/.test(text) ? Number(text) : text);
 
-/** All fields of an object schema. Returns {element, value()}: the given fields as an object. skip: names left out. */
-export function schemaFields(schema, { loc, changed, skip = [], root = schema }) {
+/** All fields of an object schema. Returns {element, value()}: the given fields as an object. skip: names left out;
+ * given: an object whose fields they stand at. */
+export function schemaFields(schema, { loc, changed, skip = [], root = schema, given = {} }) {
   const needed = new Set(schema.required ?? []);
   const parts = Object.entries(schema.properties ?? {})
     .filter(([name]) => !skip.includes(name))
     .map(([name, one]) => [
       name,
-      schemaField(name, one, root, { loc: loc ? `${loc}.${name}` : name, required: needed.has(name), changed }),
+      schemaField(name, one, root, {
+        loc: loc ? `${loc}.${name}` : name,
+        required: needed.has(name),
+        changed,
+        given: given[name],
+      }),
     ]);
   return {
     element: parts.length
@@ -121,19 +133,22 @@ export function schemaFields(schema, { loc, changed, skip = [], root = schema })
   };
 }
 
-/** A choice among plug-ins, each with its own fields. where(): its place in the job; chosen: told what was chosen. */
-export function choice(plugins, wanted, { id, where, chosen, changed }) {
+/** A choice among plug-ins, each with its own fields. where(): its place in the job; given: settings of the wanted one;
+ * chosen(plugin, settings): told what was chosen, with those that were given for it. */
+export function choice(plugins, wanted, { id, where, chosen, changed, given = {} }) {
   const own = h("div");
   let name, fields;
   const choose = (next) => {
     name = next;
     const found = plugins.find((p) => p.name === name);
-    chosen?.(found);
-    fields = schemaFields(found?.config ?? {}, { loc: where(), changed });
+    const mine = name === wanted ? given : {};
+    chosen?.(found, mine);
+    fields = schemaFields(found?.config ?? {}, { loc: where(), changed, given: mine });
     fill(own, fields.element);
     changed();
   };
-  const names = plugins.map((p) => [p.name, p.name]);
+  const known = plugins.map((p) => p.name);
+  const names = [...known, ...(known.includes(wanted) || !wanted ? [] : [wanted])].map((one) => [one, one]); // a lost one is refused
   const control = select(names, wanted, choose, { "data-testid": `${id}-select` });
   choose(wanted);
   return { control, own, name: () => name, value: () => fields.value() };

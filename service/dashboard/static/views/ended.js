@@ -118,12 +118,14 @@ async function rescoring(job, signal) {
     get("/openapi.json", signal),
   ]);
   const schemas = { components: api.components },
-    rule = methods.data.find((one) => one.name === "best_of_n").config,
-    select = schemaFields(rule, { loc: "search", changed: nothing, skip: ["n"] }),
+    rule = methods.data.find((one) => one.name === "best_of_n"),
+    { verifiers: selecting, graders, search } = job.spec,
+    chosen = search.method === rule.name ? search : {},
+    select = schemaFields(rule.config, { loc: "search", changed: nothing, skip: ["n"], given: chosen }),
     own = ["verifiers", "graders", "search", "budget"];
   const parts = [
-    judges("verifiers", "Verifiers", "verifier", verifiers.data, schemas, 1, nothing),
-    judges("graders", "Graders", "grader", verifiers.data, schemas, 0, nothing),
+    judges("verifiers", "Verifiers", "verifier", verifiers.data, schemas, 1, nothing, selecting),
+    judges("graders", "Graders", "grader", verifiers.data, schemas, 0, nothing, graders),
     {
       element: part("Selection", "", select),
       value: () => filled("search", select.value()),
@@ -133,7 +135,11 @@ async function rescoring(job, signal) {
   ];
   return {
     elements: [
-      h("p", { class: "help muted" }, "A new job with the stored answers of this one; nothing is drawn again."),
+      h(
+        "p",
+        { class: "help muted" },
+        "A new job with the stored answers of this one; nothing is drawn again. It begins with the judges of this one.",
+      ),
       parts.map((one) => one.element),
     ],
     verb: "Rescore",
