@@ -63,7 +63,7 @@ def table() -> str:
 @pytest.fixture(scope="package")
 def struck(plugins: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
     """A service with two workers, keys and short leases, for one blow after the other."""
-    with service(tmp_path_factory.mktemp("struck"), workers=2, lease_seconds=LEASE) as (stack, _):
+    with service(tmp_path_factory.mktemp("struck"), workers=2, lanes=1, lease_seconds=LEASE) as (stack, _):
         store = Store(stack.settings.database)
         own, other = (store.write(access.create, who, ("read", "write"), None, None)[1] for who in ("ann", "bob"))
         until(lambda: httpx.get(f"{stack.url}/v1/jobs", timeout=60).status_code == 401)

@@ -99,7 +99,7 @@ def test_sentinels_fail_over_in_the_middle_of_a_job(plugins: None, tmp_path: Pat
     spec = job(2, 150, model=SLOW)  # about 3 s of work in 4 shards
     with (
         watched(tmp_path) as (url, primary),
-        service(tmp_path / "data", redis_url=url, lease_seconds=2, workers=2) as (_, client),
+        service(tmp_path / "data", redis_url=url, lease_seconds=2, workers=2, lanes=1) as (_, client),
     ):
         view = client.submit(spec)
         until(lambda: client.job(view.id).counts.shards_done >= 1)

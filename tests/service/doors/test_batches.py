@@ -182,7 +182,7 @@ def test_the_process_that_drives_batches_is_killed(sdk: OpenAI, stack: Stack) ->
         until(lambda: sdk.batches.retrieve(batch.id).status == "in_progress")
         (driver,) = (pid for pid in offspring(os.getpid()) if drives(pid))
         os.kill(driver, signal.SIGKILL)
-    batch = at_end(sdk, batch)
+    batch = at_end(sdk, batch, 250)
     assert (batch.status, batch.error_file_id) == ("completed", None)
     assert sorted(one["custom_id"] for one in lines_of(sdk, batch.output_file_id)) == sorted(ids)
     until(lambda: not Path(f"/proc/{driver}").exists())

@@ -210,7 +210,7 @@ def test_nothing_is_done_again(client: Client) -> None:
 @pytest.fixture(scope="module")
 def struck(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, Client]]:
     """A service that does one shard after the other."""
-    with service(tmp_path_factory.mktemp("struck"), lease_seconds=2.0, window=1) as pair:
+    with service(tmp_path_factory.mktemp("struck"), lease_seconds=2.0, window=1, lanes=1) as pair:
         yield pair
 
 
@@ -244,7 +244,7 @@ def test_a_worker_is_killed_in_the_middle(struck: tuple[Stack, Client], first: A
 def test_a_cancelled_job_and_a_cancelled_extension_go_on(tmp_path: Path) -> None:
     """What the searches that were stopped had done is paid and not stored; all else is as if nothing had happened."""
     spec = job(2, search={"n": 300}, model={**SLOW, "seconds": 0.0003}, seed=6)
-    with service(tmp_path, window=1) as (stack, client):  # a shard at a time: six of them, 0.6 s each
+    with service(tmp_path, window=1, lanes=1) as (stack, client):  # a shard at a time: six of them, 0.6 s each
         view = client.submit(spec)
         until(lambda: client.job(view.id).counts.shards_done)
         with frozen(stack):  # five shards wait, or one is in its hands

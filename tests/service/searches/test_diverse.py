@@ -129,7 +129,7 @@ def test_a_killed_worker_changes_nothing(client: Client, tmp_path: Path) -> None
     spec = job(1, 300, model=SLOW, search=NUMBER | {"n": 300}, top_k=8)
     calm = done(client, {**spec, "model": {**SLOW, "seconds": 0.0}})  # the same numbers without the sleep
     expected = found(client, calm.id), [c.sample for c in best(client, calm.id)[0]]
-    with service(tmp_path, lease_seconds=2.0) as (stack, struck):
+    with service(tmp_path, lanes=1, lease_seconds=2.0) as (stack, struck):
         view = struck.submit(spec)
         strike(stack, signal.SIGKILL)
         assert ended(struck, view.id).state == "completed"

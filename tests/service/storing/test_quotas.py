@@ -139,7 +139,7 @@ def test_a_day_ends(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def served(plugins: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, Client, Store, str]]:
     """A service with one key, without limits yet."""
-    with service(tmp_path_factory.mktemp("quotas"), 2) as (stack, _):
+    with service(tmp_path_factory.mktemp("quotas"), 2, lanes=1) as (stack, _):
         store = Store(stack.settings.database)
         row, key = store.write(access.create, "ann", ("read", "write"), None, None)
         until(lambda: httpx.get(f"{stack.url}/v1/jobs", timeout=60).status_code == 401)

@@ -32,7 +32,7 @@ from service.views import JobView
 T = TypeVar("T")
 GAUSS = {"name": "toy/gaussian_mixture", "weights": [1.0], "means": [0.0], "variances": [1.0], "steps": 2}
 SLOW = {"name": "outside/slow", "seconds": 0.0005, "steps": 20}
-"""100 samples are a shard and take 1 s, 0.05 s a step."""
+"""100 samples are a shard and take 1 s, 0.05 s a step, where `lanes` is 1: else that is divided by the cores."""
 TERMINAL = {"completed", "failed", "cancelled"}
 
 
