@@ -29,8 +29,12 @@ def blocks(kind: str, holding: str) -> list[str]:
 
 
 def shell(command: str, port: int = 8000, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a README command as a reader would: from the repository's root; port 8000 may be taken here."""
+    """Run a README command as a reader would: from the repository's root; port 8000 may be taken here.
+
+    What is installed is not installed again, which takes minutes and would change what other tests run on.
+    """
     line = command.replace(".venv/bin/", f"{BIN}/").replace("127.0.0.1:8000", f"127.0.0.1:{port}")
+    line = line.replace("make ", f"make -o {sys.prefix}/installed ")
     env = {**os.environ, "VENV": sys.prefix, "PYTHON": sys.executable, **environment}
     return subprocess.run(["bash", "-c", line], cwd=ROOT, env=env, capture_output=True, text=True, timeout=280)
 
