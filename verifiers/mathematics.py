@@ -2,6 +2,7 @@ r"""Verifiers of mathematical answers: equal to the target up to mathematics, so
 
 import logging
 import re
+from functools import cache
 
 from pydantic import Field
 
@@ -102,14 +103,20 @@ def _whole(said: str) -> bool:
         return False
 
 
+@cache
 def loaded() -> None:
-    """Load math-verify, which takes seconds, and quieten it. Raises ImportError, with the remedy, without it."""
+    """Load math-verify, which takes seconds, and quieten it. Raises ImportError, with the remedy, without it.
+
+    One comparison makes its parser and all that it loads late: else the first answer's time would pay for them, which
+    is not enough on a slow machine.
+    """
     try:
         import math_verify  # noqa: F401  # pyright: ignore[reportUnusedImport]
     except ImportError as error:
         raise ImportError("math-verify is not installed; pip install winnow-service[text]") from error
     for name in ("math_verify", "latex2sympy2_extended"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # they log what cannot be parsed, with a trace
+    equal(read(r"\frac{x^2-1}{x+1}"), read("x-1"))
 
 
 def judged(config: Boxed) -> Verifier:
