@@ -64,8 +64,7 @@ def secrets_of(connection: sa.Connection, key: str | None) -> list[str]:
     row = connection.execute(sa.select(webhook_secrets).where(webhook_secrets.c.key == (key or ""))).first()
     if row is None:
         return []
-    both = row.previous is not None and time.time() - row.created < OVERLAP
-    return [row.secret, row.previous] if both else [row.secret]
+    return [row.secret, *([row.previous] if row.previous and time.time() - row.created < OVERLAP else [])]
 
 
 def tell(connection: sa.Connection, job: Row) -> None:
