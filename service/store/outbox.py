@@ -13,6 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Column, Float, Integer, Table, Text
+from sqlalchemy.dialects import postgresql, sqlite
 
 from service.store.schema import Number, metadata
 
@@ -50,12 +51,20 @@ deliveries = Table(
 Row = sa.Row[Any]
 
 
+def _renewing(insert: Any) -> sa.Insert:
+    """Insert a secret, or put it in the place of the one that is there, which becomes the one before."""
+    new = insert(webhook_secrets)
+    values = {name: new.excluded[name] for name in ("secret", "created")} | {"previous": webhook_secrets.c.secret}
+    return new.on_conflict_do_update(index_elements=["key"], set_=values)
+
+
+RENEW = {"sqlite": _renewing(sqlite.insert), "postgresql": _renewing(postgresql.insert)}
+
+
 def renew(connection: sa.Connection, key: str | None) -> str:
     """A new secret, with which all that is sent for a key is signed from now on, beside the last one for a day."""
-    secret, mine = f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}", webhook_secrets.c.key == (key or "")
-    last = connection.execute(sa.delete(webhook_secrets).where(mine).returning(webhook_secrets.c.secret)).scalar()
-    row = {"key": key or "", "secret": secret, "created": time.time(), "previous": last}
-    connection.execute(sa.insert(webhook_secrets), row)
+    secret = f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}"
+    connection.execute(RENEW[connection.dialect.name], {"key": key or "", "secret": secret, "created": time.time()})
     return secret
 
 

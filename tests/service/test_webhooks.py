@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -213,6 +214,17 @@ def test_a_secret_is_changed_without_a_message_that_nobody_can_prove(store: Stor
             assert [receiving.got[-1].proven(secret) for secret in (old, new)] == expected
             assert receiving.got[-1].signature.count("v1,") == sum(expected)
             store.write(lambda connection: connection.execute(earlier))
+
+
+def test_two_renew_at_once(store: Store) -> None:
+    """Whoever comes second waits for the first, and has the last word; both secrets sign."""
+    with ThreadPoolExecutor(1) as pool:
+        with store.writing() as connection:
+            first = outbox.renew(connection, "k")
+            second = pool.submit(store.write, outbox.renew, "k")
+            time.sleep(0.2)  # so that it is most likely waiting; it is right either way
+        last = second.result(60)
+    assert store.read(outbox.secrets_of, "k") == [last, first]
 
 
 def sent(client: Client, name: str) -> DeliveryView:
