@@ -5,7 +5,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +23,7 @@ HARD = {
     "items": [{"id": f"{i}"} for i in range(12)],
     "verifiers": [{"name": "toy/linear", "threshold": 1.8}],
 }
-DIGITS = {
-    "model": {"name": "digits", "steps": 2},
-    "verifiers": ["digit_classifier"],
-    "items": [{"prompt": "7"}, {"prompt": "1"}],
-}
+NEAR = {"model": "outside/near"}
 TEXT = {"model": {"name": "toy/markov"}, "verifiers": [{"name": "toy/count", "symbol": 1}]}
 
 
@@ -144,9 +139,9 @@ SAME: dict[str, tuple[dict[str, Any], list[tuple[Any, Any]], dict[str, Any]]] = 
         {"search": {"method": "rollover", "n": 5, "width": 3}},
     ),
     "noise searches": (
-        DIGITS | {"search": {"method": "noise_search", "n": 2, "neighbours": 3, "rounds": 2}},
+        NEAR | {"search": {"method": "noise_search", "n": 2, "neighbours": 3, "rounds": 2}},
         [({"n": 5}, {})],
-        DIGITS | {"search": {"method": "noise_search", "n": 5, "neighbours": 3, "rounds": 2}},
+        NEAR | {"search": {"method": "noise_search", "n": 5, "neighbours": 3, "rounds": 2}},
     ),
     "random noise": (
         {"search": {"method": "noise_search", "algorithm": "random", "n": 2}, "budget": {"evaluations": 8}},
@@ -159,8 +154,6 @@ SAME: dict[str, tuple[dict[str, Any], list[tuple[Any, Any]], dict[str, Any]]] = 
 @pytest.mark.parametrize("name", SAME)
 def test_as_if_it_had_been_asked_for_at_once(client: Client, name: str) -> None:
     first, steps, whole = SAME[name]
-    if "digits" in str(first) and not find_spec("torch"):
-        pytest.skip("NOT TESTED: the digits models need torch")
     common: dict[str, Any] = {"seed": 11, "verifiers": [LAW], "top_k": 3}
     view = done(client, job(3, **(common | first)))
     for search, budget in steps:

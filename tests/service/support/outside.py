@@ -12,7 +12,7 @@ from pydantic import Field
 
 from generators.fake import Elsewhere
 from search.configs import ModelConfig
-from search.keys import START, Words, uniforms
+from search.keys import START, Words, normals, uniforms
 from search.plugins import plugin
 from search.ports import Answer, Config, Failed, Generator, Item, Many, Rows, Score, Verifier
 from verifiers.each import each
@@ -27,6 +27,7 @@ outside/unbased = outside:unbased
 outside/leaky = outside:leaky_model
 outside/words = outside:words
 outside/elsewhere = outside:elsewhere
+outside/near = outside:near
 
 [winnow.verifiers]
 outside/unloadable = outside:unloadable
@@ -50,6 +51,44 @@ class Slow(ModelConfig):
     @property
     def evaluations(self) -> int:
         return self.steps
+
+
+@dataclass(frozen=True)
+class Near:
+    """A normal number that two steps leave as it is, exact in any company; its neighbours are correlated with it."""
+
+    steps = 2
+    price = 1
+    batch_key = "near"
+
+    def start(self, items: Sequence[Item], keys: Words) -> Rows:
+        return Rows.fresh(keys, {"x": normals(keys, START, 1)[:, 0]})
+
+    def neighbours(self, pivots: Rows, keys: Words, cosine: float) -> Rows:
+        fresh = normals(keys, START, 1)[:, 0]
+        return Rows.fresh(keys, {"x": cosine * pivots.columns["x"] + (1 - cosine**2) ** 0.5 * fresh})
+
+    def advance(self, rows: Rows) -> Rows:
+        return rows.moved(rows.step + 1 >= self.steps, {})
+
+    def preview(self, rows: Rows) -> list[Any]:
+        return rows.columns["x"].tolist()
+
+    finish = preview
+
+
+class NearConfig(ModelConfig):
+    """No settings."""
+
+    @property
+    def evaluations(self) -> int:
+        return Near.steps
+
+
+@plugin(version="1", offers=("preview", "neighbours"))
+def near(config: NearConfig) -> Near:
+    """Normal numbers that have neighbours."""
+    return Near()
 
 
 class ByPrompt(ModelConfig):
