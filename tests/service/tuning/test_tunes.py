@@ -1,12 +1,14 @@
 """Tunes end to end: a real service, real jobs, a closed-form optimum; and what may happen to them on the way."""
 
 import contextlib
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import httpx
 import numpy as np
 import pytest
 from helping import done, end, free_port, offspring, outcome, refused, take, until
+from PIL import Image
 from typer.testing import CliRunner
 
 from service.calls import trials as trials_call
@@ -436,5 +439,7 @@ def test_one_start_noise_is_found_on_some_items_and_used_for_others(client: Clie
     others = {"items": [{"prompt": "3"}, {"prompt": "4"}], "search": {"n": 2}, "verifiers": ["digit_classifier"]}
     model = {"name": "digits-early", "steps": 2, **final.genes}
     used = done(client, {**others, "model": model, "seed": 77})
-    answers = [c.artifact for c in client.candidates(used.id)]
-    assert answers[0] == answers[1] != answers[2] == answers[3]  # the seed and the sample name no other noise
+    drawn = [client.artifact(c.artifact or "") for c in client.candidates(used.id)]
+    pictures = [np.asarray(Image.open(io.BytesIO(data)), np.int64) for data in drawn]
+    # The seed and the sample name no other noise; a pixel may be rounded otherwise at another place of a call.
+    assert [np.abs(a - b).max() <= 1 for a, b in pairwise(pictures)] == [True, False, True]
