@@ -144,9 +144,9 @@ class StrictRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handler = super().get_route_handler()
         known = sorted(field.alias for field in self.dependant.query_params)
+        told = f"unknown parameter; valid: {', '.join(known)}" if known else "unknown parameter; there is none"
 
         async def strict(request: Request) -> Response:
-            told = f"unknown parameter; valid: {', '.join(known)}" if known else "unknown parameter; there is none"
             unknown = [name for name in request.query_params if name not in known]
             if unknown:
                 raise Invalid([{"loc": ("query", name), "msg": told} for name in unknown])
