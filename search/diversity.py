@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from search.ports import Bools, Floats, Ints
+from search.ranking import beaten
 
 DIGITS = 9
 """Decimal digits of a marginal relevance that count, so that rounding decides no tie."""
@@ -15,13 +16,6 @@ class Variety(NamedTuple):
 
     space: str
     weight: float
-
-
-def relevance(values: Floats) -> Floats:
-    """Share of the other answers that each one beats, ties half: [n] in 0 to 1. values: [n], finite, any scale."""
-    _, inverse, times = np.unique(values, return_inverse=True, return_counts=True)
-    below = np.cumsum(times) - times
-    return (below + 0.5 * (times - 1))[inverse] / max(1, len(values) - 1)
 
 
 def similarity(points: Floats, one: int) -> Floats:
@@ -44,8 +38,9 @@ def diverse(values: Floats, points: Floats, k: int, weight: float) -> Ints:
     """Places of min(k, n) answers, in the order in which they are chosen. values: [n], finite. points: [n, d].
 
     First the highest value. Then, again and again, the largest (1 - weight) relevance - weight (largest similarity to
-    an answer that is chosen). Of equals the lower place. weight 0: by value. Raises ValueError for a weight outside 0
-    to 1, values that are not finite, and points of another number of rows.
+    an answer that is chosen), where relevance is the share of the others that an answer beats. Of equals the lower
+    place. weight 0: by value. Raises ValueError for a weight outside 0 to 1, values that are not finite, and points of
+    another number of rows.
     """
     if not 0 <= weight <= 1:
         raise ValueError(f"weight {weight} must lie between 0 and 1")
@@ -58,7 +53,7 @@ def diverse(values: Floats, points: Floats, k: int, weight: float) -> Ints:
     if known.any():
         points -= points[known].mean(0)  # only differences count, and these keep their digits near the origin
         points /= np.sqrt(spread(points[known])) or 1.0
-    worth, nearest = relevance(values), np.zeros(len(values))
+    worth, nearest = beaten(values), np.zeros(len(values))
     gain, chosen = worth.copy(), list[int]()
     for _ in range(min(k, len(values))):
         chosen.append(int(np.argmax(gain)))

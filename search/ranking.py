@@ -14,6 +14,12 @@ def ranks(values: Floats) -> Floats:
     return out
 
 
+def beaten(values: Floats) -> Floats:
+    """Share of the others that each value beats, ties half: [n] in 0 to 1; nan for nan, 0 without others."""
+    known = np.count_nonzero(~np.isnan(values))
+    return (known - 0.5 - ranks(values)) / max(1, known - 1)
+
+
 def standing(values: Floats) -> Floats:
     """The value or, with several judges, minus the mean rank (Ma et al. 2025, verifier ensemble): float64 [n].
 

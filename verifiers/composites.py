@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from search.plugins import plugin
 from search.ports import Answer, Floats, Frozen, Many, Score, unscored
-from search.ranking import ranks
+from search.ranking import beaten
 from search.scoring import Ask
 from search.verdicts import value_of
 from verifiers.parts import Composed, Composite, Part, PartField
@@ -71,8 +71,8 @@ class Cascade(Composed):
 
 def ranked(values: Floats) -> Floats:
     """Share of the others that each value beats, ties half, float64 [n]; nan for nan, 1/2 without others."""
-    known = int((~np.isnan(values)).sum())
-    return (known - 0.5 - ranks(values)) / (known - 1) if known > 1 else np.where(np.isnan(values), np.nan, 0.5)
+    alone = np.count_nonzero(~np.isnan(values)) < 2
+    return np.where(np.isnan(values), np.nan, 0.5) if alone else beaten(values)
 
 
 @plugin(version="1", together=True)

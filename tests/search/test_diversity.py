@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search.diversity import diverse, relevance, spread
+from search.diversity import diverse, spread
 from search.methods.best_of_n import MOST_DIVERSE, BestOfN
+from search.ranking import beaten
 
 
 def by_definition(values, points, k, weight):
@@ -91,7 +92,7 @@ def test_no_answers():
 
 
 def test_relevance_and_spread():
-    assert relevance(np.array([5.0, 1.0, 5.0, 9.0])).tolist() == [0.5, 0.0, 0.5, 1.0]
+    assert beaten(np.array([5.0, 1.0, 5.0, 9.0])).tolist() == [0.5, 0.0, 0.5, 1.0]
     points = np.random.default_rng(2).normal(size=(30, 3))
     squares = ((points[:, None] - points[None]) ** 2).sum(2)
     assert spread(points) == pytest.approx(squares.mean())
